@@ -32,7 +32,7 @@ At = Callable[[int, JobContext], object]
 def runner(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobRunner:
     monkeypatch.setenv("PORTRAIT_HOME", str(tmp_path))
     flows = EarlyFlows()
-    lease = LeaseSettings(seconds=5, heartbeat=0.05)
+    lease = LeaseSettings(seconds=50, heartbeat=0.05)
     return JobRunner("w", ledger, Files(tmp_path / "data"), flows, lease, flows.abilities().words)
 
 
