@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.folders import identities, training_sets
 from portrait.errors import OperatorError, UserError
 from tasks.files import Files, Owned
 from tasks.jobs import DAY
@@ -169,6 +168,9 @@ class _Erasing:
 
     def photo(self, person: str, training_set: str, selfie: str) -> None:
         """Take a photo out of a training set; a set from which nobody can be drawn any more is erased."""
+        # Not above, like below: the keeper erases, and needs no libraries of pictures until then.
+        from pipelines.folders import training_sets
+
         folder = self.files.fetch_folder(self.files.training_set(self.owner, person, training_set))
         if not training_sets.is_set(folder):
             return
@@ -187,6 +189,8 @@ class _Erasing:
 
     def page(self, person: str, identity: str, training_set: str, selfie: str) -> None:
         """Take a photo out of the page of an identity that was learned from it."""
+        from pipelines.folders import identities, training_sets
+
         learned_from = self.files.training_set(self.owner, person, training_set)
         self.files.fetch(learned_from / training_sets.DESCRIPTION_FILE)
         folder = self.files.identity(self.owner, person, identity)

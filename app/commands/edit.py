@@ -125,7 +125,7 @@ def _build_edit(file: Path, kind: "EditKind", options: _EditOptions) -> "Edit":
     """The edit of that kind; raises `UserError` (`bad_edit`, `bad_mask`), and what reading a picture raises."""
     from app.terminal import controls, recipes
     from pipelines import image_io
-    from portrait.generation import edits
+    from portrait.generation import edit_masks, edits
     from portrait.generation.options import picture_hash
 
     pictures = {picture_hash(each): each for each in map(controls.read_picture, options.pictures)}
@@ -135,7 +135,7 @@ def _build_edit(file: Path, kind: "EditKind", options: _EditOptions) -> "Edit":
     painted = None
     if options.mask is not None:
         found, said["area"] = image_io.read_mask(options.mask)
-        painted = edits.fit_mask(found, picture.shape[1], picture.shape[0])
+        painted = edit_masks.fit_mask(found, picture.shape[1], picture.shape[0])
     if options.shape:
         said["shape"] = edits.parse_shape(options.shape)
     given = edits.from_dict(said, picture, painted, pictures)

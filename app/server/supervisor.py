@@ -174,25 +174,30 @@ class Supervisor:
         self._signals = 0
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Start the processes, call `ready` once all of them are ready, and supervise them until SIGINT or SIGTERM.
+        """Start the processes, call `ready` once they answer, and supervise them until SIGINT or SIGTERM.
 
-        Raises `OperatorError` (`not_started`) when one is not ready in time; then all are stopped.
+        Those without an address start after the others have answered: somebody waits for a page, and nobody for a worker yet.
+        Raises `OperatorError` (`not_started`) when one does not answer in time; then all are stopped.
         """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
+        started = [each for each in self.processes if each.service.health_url]
         try:
-            for process in self.processes:
+            for process in started:
                 process.start(time.monotonic())
             waiting, until = True, time.monotonic() + STARTUP_TIMEOUT
             while not self._signals:
                 now = time.monotonic()
-                for process in self.processes:
+                for process in started:
                     process.check(now)
-                if waiting and all(each.is_ready() for each in self.processes):
-                    waiting = False
+                if waiting and all(each.is_ready() for each in started):
+                    waiting, later = False, [each for each in self.processes if each not in started]
+                    for process in later:
+                        process.start(now)
+                    started += later
                     ready()
                 elif waiting and now > until:
-                    raise _not_started([each for each in self.processes if not each.is_ready()])
+                    raise _not_started([each for each in started if not each.is_ready()])
                 time.sleep(0.2)
         finally:
             self._stop()

@@ -15,7 +15,7 @@ from pipelines import image_io, render, template_faces
 from pipelines.folders import identities, training_sets
 from portrait.arrays import Size
 from portrait.errors import UserError
-from portrait.generation import edits, options
+from portrait.generation import edit_masks, edits, options
 from portrait.generation.edits import Edit
 from portrait.generation.options import GenerationOptions
 from portrait.idphoto_spec import spec_from_dict
@@ -167,7 +167,7 @@ def _edit_from_dict(recorded: Mapping[str, Any], places: Mapping[str, Path], giv
     mask, area = None, recorded.get("area")
     if isinstance(area, str):
         painted, _ = image_io.read_mask(_find_file(area, "mask", files, places))
-        mask = edits.fit_mask(painted, picture.shape[1], picture.shape[0])
+        mask = edit_masks.fit_mask(painted, picture.shape[1], picture.shape[0])
     return edits.from_dict(recorded, picture, mask, controls.find_by_hash(recorded.get("with", ()), places, given))
 
 

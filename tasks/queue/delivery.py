@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipelines.deliver import Deliver
 from portrait.types import Portrait
 from tasks.files import Files
 from tasks.jobs import Job
@@ -14,6 +14,9 @@ from tasks.ledger.rows import PortraitRow
 from tasks.queue import results
 from tasks.storage import transient
 from tasks.telemetry import tracing
+
+if TYPE_CHECKING:
+    from pipelines.deliver import Deliver
 
 SWEPT_SECONDS = 7 * 86_400.0
 """Folders of jobs that were written within so many seconds are looked through for files that belong to no portrait."""
@@ -29,7 +32,7 @@ class PortraitDelivery:
     staged: Path
     """A folder of this run in which files are written before they are moved to their places."""
     now: Callable[[], float]
-    write: Deliver
+    write: "Deliver"
     began: float
     """One time for all portraits of the run, or the later ones would sort as newer."""
     _rows: dict[Portrait, PortraitRow] = field(default_factory=dict)

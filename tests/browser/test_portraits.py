@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Browser, Page, expect
 
-from portrait.generation.edits import polygon_mask
+from portrait.generation.edit_masks import polygon_mask
 from tasks.client.client import Client
 from tasks.files import Files
 from tasks.jobs import Job

@@ -9,7 +9,7 @@ from app.components import errors, widgets
 from app.components.canvas import editing
 from app.session import client, switch_page, translate
 from portrait.arrays import LARGEST_SIDE, Mask
-from portrait.generation import edits
+from portrait.generation import edit_masks, edits
 from tasks import schemas
 
 EDITS_BY_KIND: Mapping[str, tuple[edits.EditKind, ...]] = {
@@ -152,7 +152,7 @@ def _repaint(portrait: schemas.Portrait, instructs: bool = False) -> None:
     pictures = _picture_field("repaint-picture") if instructs else []
 
     def painted(mask: Mask) -> None:
-        st.session_state["repainted"] = edits.trace_mask(mask)
+        st.session_state["repainted"] = edit_masks.trace_mask(mask)
 
     url = widgets.picture_url("portrait", portrait.id, widgets.LARGE)
     alt = translate("edit.picture_alt")

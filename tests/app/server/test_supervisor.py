@@ -135,7 +135,7 @@ def test_what_does_not_start_ends_everything_and_is_told(
     monkeypatch.setattr(supervisor, "STARTUP_TIMEOUT", 2.5)
     url = f"http://127.0.0.1:{free_port()}/"
     services = [
-        Service("fine", [sys.executable, "-c", "import time; time.sleep(60)"]),
+        Service("fine", [sys.executable, "-c", "print('worked', flush=True)"]),
         Service("broken", [sys.executable, "-c", program], url),
     ]
     whole = Supervisor(services, tmp_path, lambda _: None)
@@ -146,6 +146,7 @@ def test_what_does_not_start_ends_everything_and_is_told(
     assert "fine" not in caught.value.message
     assert told in caught.value.message
     assert not any(each.is_running() for each in whole.processes)
+    assert not (tmp_path / "fine.log").exists(), "what has no address starts after those that answer"
 
 
 def test_health_of_an_address() -> None:

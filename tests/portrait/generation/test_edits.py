@@ -9,6 +9,7 @@ import pytest
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import UserError
 from portrait.generation import edits
+from portrait.generation.edit_masks import polygon_mask
 from portrait.generation.edits import Edit
 from portrait.generation.options import picture_hash
 from portrait.images import edit_canvas
@@ -141,31 +142,13 @@ def test_an_edit_that_cannot_be_drawn_is_refused(given: Edit, code: str, says: s
     assert caught.value.code == code
 
 
-def test_masks_of_the_same_aspect_ratio_are_resized() -> None:
-    assert edits.fit_mask(spot(80, 60), 120, 160).shape == (160, 120)
-    assert edits.fit_mask(spot(), 120, 160).sum() == spot().sum()
-    with pytest.raises(UserError, match="another shape") as caught:
-        edits.fit_mask(spot(80, 80), 120, 160)
-    assert caught.value.code == "bad_mask"
-
-
-def test_outlines_become_masks() -> None:
-    mask = edits.polygon_mask([[[0, 0], [0.5, 0], [0.5, 1], [0, 1]], [[0.9, 0.9], [2, 0.9], [2, 2]]], 100, 50)
-    assert mask[:, :50].min() == 1
-    assert mask[:40, 51:].max() == 0
-    for wrong in ([[[0, 0], [1, 1]]], [[[0, 0]] * 2001]):
-        with pytest.raises(UserError, match="corners") as caught:
-            edits.polygon_mask(wrong, 100, 50)
-        assert caught.value.code == "bad_mask"
-
-
 def test_an_edit_survives_the_round_trip_through_json() -> None:
     area = [[[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]]]
-    first = edit("repaint", extra_prompt="a tie", area=area, mask=edits.polygon_mask(area, 120, 160))
+    first = edit("repaint", extra_prompt="a tie", area=area, mask=polygon_mask(area, 120, 160))
     again = edits.from_dict(edits.to_dict(first), picture())
     assert edits.to_dict(again) == edits.to_dict(first)
     assert again.mask is not None
-    assert again.mask.tolist() == edits.polygon_mask(area, 120, 160).tolist()
+    assert again.mask.tolist() == polygon_mask(area, 120, 160).tolist()
     wide = edit("extend", shape=edits.parse_shape("16:9"))
     assert edits.from_dict(edits.to_dict(wide), picture()).shape == (16, 9)
     usual = edits.from_dict({"kind": "extend", "picture": "0"}, picture())
@@ -199,27 +182,3 @@ def test_an_invalid_aspect_ratio_is_refused(given: str) -> None:
     with pytest.raises(UserError, match="16:9") as caught:
         edits.parse_shape(given)
     assert caught.value.code == "bad_edit"
-
-
-def test_a_painted_mask_becomes_outlines_that_fill_it_again() -> None:
-    rows, columns = np.mgrid[:300, :400]
-    away = np.hypot(rows - 150, columns - 150)
-    ring = (away < 90) & (away > 40)
-    mask = (ring | ((columns > 280) & (columns < 380) & (rows > 20) & (rows < 200))).astype(np.float32)
-    outlines = edits.trace_mask(mask)
-    assert len(outlines) == 2
-    filled = edits.polygon_mask(outlines, 400, 300)
-    assert (filled != mask).mean() < 0.01, "the hole stays a hole"
-
-
-def test_a_mask_of_many_specks_keeps_to_what_a_request_may_have() -> None:
-    specks = np.zeros((256, 256), np.float32)
-    specks[::4, ::4] = specks[1::4, ::4] = specks[::4, 1::4] = 1
-    specks[100:150, 100:180] = 1
-    specks[110:130:3, 110:170:3] = 0
-    outlines = edits.trace_mask(specks)
-    assert len(outlines) <= edits.MAX_OUTLINES
-    assert all(3 <= len(each) <= edits.MAX_OUTLINE_CORNERS for each in outlines)
-    filled = edits.polygon_mask(outlines, 256, 256)
-    assert filled[100:150, 100:180].mean() > 0.5, "the largest areas are kept"
-    assert edits.trace_mask(np.zeros((8, 8), np.float32)) == []
