@@ -39,12 +39,14 @@ def skin_of(image: Image, face: Face) -> Mask:
     middle = np.median(lab[_fill(image, *(mesh[[each]] + _disc(0.1 * unit) for each in (50, 280))) > 0.5], axis=0)
     apart = lab - middle
     alike = (apart[..., 0] > 6) | ((apart[..., 0] > -26) & (np.hypot(apart[..., 1], apart[..., 2]) < 16))
+    # Overexposed skin is light and has no colour.
+    alike |= (apart[..., 0] > -6) & (np.hypot(lab[..., 1], lab[..., 2]) < 14)
     # A fringe may be nearly as light as the skin, but it is yellower.
     hue = np.arctan2(lab[..., 2], lab[..., 1]) - np.arctan2(middle[2], middle[1])
     hair = (hue > 0.18) & (apart[..., 0] < -10) & (np.arange(image.shape[0]) < mesh[168, 1])[:, None]
     alike &= ~hair
     up = mesh[10] - mesh[152]
-    forehead = np.vstack([mesh[list(FOREHEAD_ROW)], mesh[list(FOREHEAD_ROW)[2:-2]] + 0.14 * up])
+    forehead = np.vstack([mesh[list(FOREHEAD_ROW)], mesh[list(FOREHEAD_ROW)[2:-2]] + 0.2 * up])
     jaw = mesh[[136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365]]
     ears = np.vstack([mesh[234] + _disc(0.09 * unit), mesh[454] + _disc(0.09 * unit)])
     above, beside = _fill(image, forehead), _fill(image, np.vstack([jaw, jaw - 0.3 * up]), ears[:24], ears[24:])

@@ -27,6 +27,8 @@ COLOURFUL = (1.0, 1.25), (3.0, 1.6)
 """L of skin, in that of the face's, and its largest chroma there, in that of the face's: shade is more colourful."""
 SAME_COLOUR = 1.0
 """Distance of hair's colour from skin's, in spreads of skin, below which one cannot be told from the other."""
+LIGHTER = 12.0
+"""Steps of L by which hair is lighter at least than dark skin, to be told from it by that."""
 BODY_WIDTH = 48.0
 """Width of a face in pixels at which the skin of the body is told from other things."""
 
@@ -81,7 +83,7 @@ def _segment_skin(image: Image, mesh: Points, zone: NDArray[np.bool_], person: M
     likely = (hue > -0.5) & (hue < 0.28) & (chroma > 0.5) & (chroma < np.interp(light, *COLOURFUL)) & (light > 0.35)
     head = (along_face(mesh, shape) < -0.25) & (region_mask(mesh, "oval", shape, 0.1 * width) < 0.5)
     above = head & (np.abs(np.arange(shape[1]) - mesh[1, 0]) < 0.7 * width)[None]
-    hair = _hair_colours(lab, above if person is None else above & (person > 0.6))
+    hair = _hair_colours(lab, above if person is None else above & (person > 0.6), middle)
     to_hair = np.linalg.norm((lab[..., None, :] - hair) / (14, 8, 9), axis=3).min(axis=2)
     down, across = along_face(mesh, shape), np.abs(np.arange(shape[1]) - mesh[[10, 152], 0].mean())[None] < 0.3 * width
     to_hair[(down > 1) & (down < 1.6) & across] = np.inf  # straight below a chin is the neck
@@ -104,16 +106,17 @@ def _segment_skin(image: Image, mesh: Points, zone: NDArray[np.bool_], person: M
     return _drop_things(skin, likely, 0.02 * float(region_mask(mesh, "oval", shape).sum()))
 
 
-def _hair_colours(lab: Floats, hair: NDArray[np.bool_]) -> Floats:
+def _hair_colours(lab: Floats, hair: NDArray[np.bool_], skin: Floats) -> Floats:
     """Two colours L, a, b of masked hair, in shade and in light; far from any skin where too little is seen.
 
-    The lightest third is left out: a high forehead is in it.
+    A high forehead is in the lightest third, which is left out; the darkest is where hair is clearly lighter than the `skin`.
     """
     pixels = lab[hair]
     if len(pixels) < 32:
         return np.full((1, 3), 200, np.float32)
     ranked = pixels[np.argsort(pixels[:, 0])]
-    return np.stack([np.median(part, axis=0) for part in np.array_split(ranked, 3)[:2]]).astype(np.float32)
+    thirds = np.stack([np.median(part, axis=0) for part in np.array_split(ranked, 3)]).astype(np.float32)
+    return thirds[1:] if thirds[1, 0] > skin[0] + LIGHTER else thirds[:2]
 
 
 def _neck(mesh: Points, down: Floats) -> NDArray[np.bool_]:

@@ -101,6 +101,43 @@ def test_overexposed_skin_gets_the_colour_of_the_other_skin() -> None:
     assert np.hypot(*led[8, 10, 1:]) > 10
 
 
+def test_grey_on_skin_that_is_nearly_white_gets_the_skins_colour() -> None:
+    white, peach = np.array([0.94, 0.86, 0.74], np.float32), np.array([0.72, 0.58, 0.46], np.float32)
+    image, mask = shaded(white)
+    image[:, :24] = from_linear(np.broadcast_to(white, (32, 24, 3)))
+    image[:, 8:14] = (199, 203, 204)
+    led, wanted = to_lab(lead_over(image, mask, change(white, peach)))[8], to_lab(from_linear(peach[None, None]))[0, 0]
+    assert np.hypot(*led[20, 1:]) == pytest.approx(np.hypot(*wanted[1:]), abs=2)
+    assert np.hypot(*led[11, 1:]) > 0.6 * np.hypot(*wanted[1:])
+    assert led[11, 2] > 5, "no blue line"
+
+
+def test_no_line_is_left_where_dark_skin_ends_before_something_lighter() -> None:
+    """The mask fades out over the thing, here a neck in much light, which is to keep its colour all the same."""
+    image, mask = shaded(DARK_SKIN)
+    image[:] = (205, 112, 62)
+    mask[:] = np.linspace(0, 0.3, 64, dtype=np.float32)
+    led = to_lab(lead_over(image, mask, change(DARK_SKIN, LIGHT_SKIN)))[8]
+    before = to_lab(image)[8]
+    assert np.linalg.norm(led - before, axis=1)[mask[8] < 0.15].max() < 6
+    assert (led[:, 0] > before[:, 0] - 1).all(), "lighter skin leaves nothing darker"
+    assert np.linalg.norm(np.diff(led, axis=0), axis=1).max() < 2, "nor a step"
+
+
+@pytest.mark.parametrize("light", [0.8, 1.0, 1.2])
+def test_what_is_redder_than_dark_skin_does_not_turn_pink_on_light_skin(light: float) -> None:
+    brown, pale = np.array([0.38, 0.18, 0.08], np.float32), np.array([0.63, 0.48, 0.4], np.float32)
+    image, mask = shaded(brown)
+    image[:] = from_linear(np.broadcast_to(light * brown * np.array([1.25, 0.85, 0.5], np.float32), (32, 64, 3)))
+    led, wanted = (
+        to_lab(lead_over(image, mask, change(brown, pale)))[8, 40],
+        to_lab(from_linear(pale[None, None]))[0, 0],
+    )
+    hues = [float(np.degrees(np.arctan2(each[2], each[1]))) for each in (led, wanted)]
+    assert hues[0] == pytest.approx(hues[1], abs=8)
+    assert np.hypot(*wanted[1:]) < np.hypot(*led[1:]) < 3 * np.hypot(*wanted[1:])
+
+
 def test_skin_that_is_pale_already_is_not_turned_blue_or_burnt_out(astronaut: Image, astronaut_face: Face) -> None:
     assert astronaut_face.mesh is not None
     mesh, lab = astronaut_face.mesh[:468], to_lab(astronaut)
