@@ -363,6 +363,12 @@ def skin_tones(portrait: "Portrait") -> list[Mapping[str, Any]]:
     return list(drawn.get("skin", {}).values())
 
 
+def unread_tokens(portrait: "Portrait") -> int:
+    """How many tokens at the end of its prompt the base did not read."""
+    drawn: Any = portrait.recipe.get("drawn", {})
+    return int(drawn.get("unread_tokens", 0))
+
+
 def print_portraits(
     delivered: "Sequence[DeliveredPortrait]",
     refused: Sequence[dict[str, str]],
@@ -377,6 +383,8 @@ def print_portraits(
     print_table(("portrait", "style", "likeness"), rows, overflow="fold")
     if any("body" in tone for each in delivered for tone in skin_tones(each.portrait)):
         print_line(BODY_NOTE, "yellow")
+    if unread := max((unread_tokens(each.portrait) for each in delivered), default=0):
+        print_line(f"The base does not read prompts that long: the last {unread} tokens were left out.", "yellow")
     for each in refused:
         print_line(f"{each['style']}: {each['message']}", "yellow")
     print_passed_over(passed_over or {})

@@ -123,8 +123,18 @@ def read(folder: Path) -> StoredIdentity:
             name = LORA_FILE if lost_lora else TOKENS_FILE
             raise UserError("broken_identity", f"{folder} has lost its {name}. Learn the person again.")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise UserError("broken_identity", f"{folder} is not a whole identity. Learn the person again.") from error
+        raise UserError("broken_identity", _what_is_wrong(folder)) from error
     return stored
+
+
+def _what_is_wrong(place: Path) -> str:
+    """The sentence for a place that cannot be read as an identity; a LoRA of another program is none yet."""
+    loras = [place] if place.is_file() else sorted(place.glob("*.safetensors"))
+    if is_identity(place) or not loras or loras[0].suffix != ".safetensors":
+        return f"{place} is not a whole identity. Learn the person again."
+    return (
+        f"{loras[0]} is a LoRA and no identity yet. Bring it in: `portrait identities import` makes an identity of it."
+    )
 
 
 def list_identities(folder: Path) -> list[StoredIdentity]:

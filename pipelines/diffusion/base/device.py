@@ -1,13 +1,12 @@
 """The device: which to use, in which dtype, how much memory is free there, and compiled transformer blocks."""
 
-import ctypes
 import gc
-import sys
 from pathlib import Path
 
 import psutil
 import torch
 
+from pipelines.memory import return_memory
 from portrait.errors import OperatorError
 
 COMPILE_BACKEND = "inductor"
@@ -112,9 +111,7 @@ def release_memory(device: torch.device) -> None:
     gc.collect()  # networks refer to themselves
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    if sys.platform == "linux":
-        # glibc keeps freed memory between live blocks: a gigabyte after an encoder ran. musl has no such call.
-        getattr(ctypes.CDLL(None), "malloc_trim", lambda _: 0)(0)
+    return_memory()  # a gigabyte after an encoder ran
 
 
 def compile_blocks(network: torch.nn.Module) -> None:

@@ -228,6 +228,10 @@ class Family(Protocol):
         """
         ...
 
+    def count_unread(self, components: Mapping[str, Any], prompt: str) -> int:
+        """Tokens at the end of a prompt that `encode` cuts off."""
+        ...
+
     def blank_embeddings(self, config: Config, dtype: torch.dtype) -> TextEmbeddings:
         """Embeddings of a caption in the shapes that `encode` gives, without content."""
         ...

@@ -320,8 +320,11 @@ class Diffusion:
         self, plan: GenerationPlan, conditionings: Sequence[Conditioning], lease: Lease
     ) -> dict[str, object]:
         """What the recipe records of an image: settings, versions, hashes of model files."""
-        hashes = self._checksums.for_recipe(self._model_files(plan))
-        return recipe_facts(plan, conditionings, lease.dtype) | hashes
+        facts = recipe_facts(plan, conditionings, lease.dtype)
+        unread = plan.base.family.count_unread(lease.components, plan.parameters.prompt)
+        if unread:
+            facts["unread_tokens"] = unread
+        return facts | self._checksums.for_recipe(self._model_files(plan))
 
     def _model_files(self, plan: GenerationPlan) -> dict[str, Path | Sequence[Path]]:
         dtype = device.choose_dtype(self._settings.precision, device.choose_device(self._settings.device))

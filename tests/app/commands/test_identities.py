@@ -1,6 +1,7 @@
 """`portrait identities import`: a person's LoRA from elsewhere becomes an identity that draws as it did."""
 
 import json
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -150,3 +151,30 @@ def test_block_weights_of_the_command_line() -> None:
         with pytest.raises(UserError) as caught:
             controls.parse_lora_weights(given)
         assert caught.value.code == "bad_blocks"
+
+
+def test_what_is_no_photo_among_the_references_is_counted(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for seed in range(2):
+        fakes.save(photos / f"{seed}.png", fakes.picture(1, seed))
+    (photos / "0.MOV").write_bytes(b"the film of a live photo")
+    (photos / "notes.txt").write_text("of the day")
+    with zipfile.ZipFile(photos / "more.zip", "w") as packed:
+        packed.write(fakes.save(tmp_path / "2.png", fakes.picture(1, 2)), "2.png")
+        packed.writestr("list.txt", "2.png")
+    file = place / "ann" / identities.WEBUI_FILE
+
+    def imported(name: str, references: Path, as_json: bool) -> str:
+        capsys.readouterr()
+        import_lora(file, "sks", "xl", tmp_path / name, references=[references], as_json=as_json)
+        return capsys.readouterr().out
+
+    assert json.loads(imported("counted", photos, as_json=True))["passed_over"] == {".mov": 1, ".txt": 2}
+    assert len(training_sets.read(tmp_path / "counted" / identities.PHOTOS_FOLDER).photos) == 3
+    assert "Passed over, as no pictures: 1 .mov, 2 .txt." in imported("printed", photos, as_json=False)
+    assert json.loads(imported("of a set", place / "set", as_json=True))["passed_over"] == {}, (
+        "a set holds photos alone"
+    )

@@ -9,12 +9,13 @@ import PIL.Image
 import pytest
 import skimage.data
 
-from app.commands.make import parse_faces, parse_size
+from app.commands.make import parse_faces, parse_size, print_portraits
+from app.terminal.portraits import DeliveredPortrait
 from pipelines.engines import Engines
 from pipelines.template_faces import MAX_PIXELS
 from portrait.arrays import Image, Size
 from portrait.errors import UserError
-from portrait.types import Face
+from portrait.types import Face, Portrait, Style
 from tests import selfies
 from tests.app.cli_runner import document, process, run
 from tests.fakes import save
@@ -248,3 +249,14 @@ def test_options_are_read_strictly() -> None:
         with pytest.raises(UserError):
             parse_faces(wrong)
     assert parse_size(None) is None
+
+
+def test_the_end_of_a_prompt_that_was_not_read_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    def delivered(**facts: int) -> DeliveredPortrait:
+        made = Portrait(np.zeros((8, 8, 3), np.uint8), None, {}, {}, {"total": 1.0}, {"drawn": facts})
+        return DeliveredPortrait(Path("text-film-1.jpg"), Style("text-film", 1, "text", "Film"), made)
+
+    print_portraits([delivered(), delivered(unread_tokens=612)], [], Path("index.html"))
+    assert "the last 612 tokens were left out" in " ".join(capsys.readouterr().out.split())
+    print_portraits([delivered()], [], Path("index.html"))
+    assert "tokens" not in capsys.readouterr().out

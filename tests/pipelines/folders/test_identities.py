@@ -155,3 +155,14 @@ def test_only_identities_of_one_base_are_merged(tmp_path: Path) -> None:
         with pytest.raises(UserError) as caught:
             identities.make_merged_description(parts, [1.0], "id")
         assert caught.value.code == "cannot_merge"
+
+
+@pytest.mark.parametrize("place", ["pytorch_lora_weights.safetensors", "."], ids=["the file", "its folder"])
+def test_a_lora_of_another_program_is_to_be_imported(tmp_path: Path, place: str) -> None:
+    (tmp_path / "pytorch_lora_weights.safetensors").write_bytes(b"factors")
+    with pytest.raises(UserError, match=r"weights\.safetensors is a LoRA .* `portrait identities import`") as caught:
+        identities.read(tmp_path / place)
+    assert caught.value.code == "broken_identity"
+    (tmp_path / "identity.json").write_text("{}")
+    with pytest.raises(UserError, match="not a whole identity"):
+        identities.read(tmp_path)

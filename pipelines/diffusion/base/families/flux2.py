@@ -123,6 +123,10 @@ class Flux2(FlowFamily):
         tokens = qwen3.tokenize(components["tokenizer"], captions)
         return TextEmbeddings(qwen3.hidden_states(components["text_encoder"], tokens))
 
+    def count_unread(self, components: Mapping[str, Any], prompt: str) -> int:
+        """Those that Qwen3 does not read."""
+        return qwen3.count_unread(components["tokenizer"], prompt)
+
     def blank_embeddings(self, config: Config, dtype: torch.dtype) -> TextEmbeddings:
         """As many tokens as a prompt is padded to."""
         width = int(config("transformer")["joint_attention_dim"])

@@ -1,6 +1,6 @@
 """Qwen-Image: a flow transformer that draws sentences and follows controls; Qwen2.5-VL reads its words; 1024 pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +16,7 @@ from diffusers import (
 from pipelines.diffusion.base.families.shared.plain import windowed_controls
 from pipelines.diffusion.base.families.shared.qwen import QwenFamily
 from pipelines.diffusion.base.family import Abilities, ControlNetUnit
+from pipelines.diffusion.base.parts import qwen_vl
 from portrait.generation.parameters import Task
 
 
@@ -38,6 +39,10 @@ class QwenImage(QwenFamily):
     kohya_version = "qwen_image"
     abilities = Abilities(sentences=True, max_controls=4, control_windows=True)
     control_class = QwenImageControlNetModel
+
+    def count_unread(self, components: Mapping[str, Any], prompt: str) -> int:
+        """Those that Qwen2.5-VL does not read."""
+        return qwen_vl.count_unread(components["tokenizer"], prompt)
 
     def join_controls(self, networks: Sequence[Any]) -> Any:
         """The one network that follows all kinds, once for each control."""

@@ -159,6 +159,14 @@ class StableDiffusion3(FlowFamily):
             words = clips.new_zeros(len(captions), T5_TOKENS, width)
         return TextEmbeddings(torch.cat([clips, words.to(clips)], dim=1), torch.cat(pooled, dim=-1))
 
+    def count_unread(self, components: Mapping[str, Any], prompt: str) -> int:
+        """Those that T5 does not read, or CLIP where the base does without T5."""
+        tokenizer, most = components.get("tokenizer_3"), T5_TOKENS
+        if components.get("text_encoder_3") is None or tokenizer is None:
+            tokenizer = components["tokenizer"]
+            most = int(tokenizer.model_max_length)
+        return max(0, len(tokenizer(prompt).input_ids) - most)
+
     def blank_embeddings(self, config: Config, dtype: torch.dtype) -> TextEmbeddings:
         """As many tokens as prompts are padded to, whether with T5 or without."""
         sizes = config("transformer")

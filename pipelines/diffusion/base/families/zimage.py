@@ -123,6 +123,10 @@ class ZImage(FlowFamily):
         hidden, mask = qwen3.penultimate_state(components["text_encoder"], tokens)
         return TextEmbeddings(hidden, mask=mask)
 
+    def count_unread(self, components: Mapping[str, Any], prompt: str) -> int:
+        """Those that Qwen3 does not read."""
+        return qwen3.count_unread(components["tokenizer"], prompt, thinking=True)
+
     def blank_embeddings(self, config: Config, dtype: torch.dtype) -> TextEmbeddings:
         """As many tokens as a prompt may have."""
         width = int(config("transformer")["cap_feat_dim"])

@@ -16,9 +16,7 @@ def tokenize(tokenizer: Any, captions: Sequence[str], thinking: bool = False) ->
 
     `thinking`: whether the answer may begin with thoughts; else the template closes them before it.
     """
-    chats = [[{"role": "user", "content": caption}] for caption in captions]
-    template = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": thinking}
-    texts = [tokenizer.apply_chat_template(chat, **template) for chat in chats]
+    texts = [_in_template(tokenizer, caption, thinking) for caption in captions]
     padded = {"padding": "max_length", "truncation": True, "max_length": most_tokens(tokenizer)}
     return tokenizer(texts, return_tensors="pt", **padded)
 
@@ -28,11 +26,15 @@ def most_tokens(tokenizer: Any) -> int:
     return min(int(tokenizer.model_max_length), MOST_TOKENS)
 
 
-def count_tokens(tokenizer: Any, prompt: str) -> int:
-    """Tokens of a prompt with its template, however many they are."""
-    chat = [{"role": "user", "content": prompt}]
-    text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, enable_thinking=False)
-    return len(tokenizer(text).input_ids)
+def count_unread(tokenizer: Any, prompt: str, thinking: bool = False) -> int:
+    """Tokens at the end of a prompt in its template that `tokenize` cuts off."""
+    return max(0, len(tokenizer(_in_template(tokenizer, prompt, thinking)).input_ids) - most_tokens(tokenizer))
+
+
+def _in_template(tokenizer: Any, caption: str, thinking: bool) -> str:
+    chat = [{"role": "user", "content": caption}]
+    template = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": thinking}
+    return tokenizer.apply_chat_template(chat, **template)
 
 
 def hidden_states(encoder: Any, tokens: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -17,14 +17,20 @@ TEMPLATE_TOKENS = 34
 """Of the template before the prompt, which the denoiser does not see."""
 MOST_TOKENS = 1024
 """Of a prompt with what follows it in the template."""
+LONGEST = MOST_TOKENS + TEMPLATE_TOKENS
+"""Tokens of a whole text."""
 IMAGE_TOKEN, VIDEO_TOKEN = "<|image_pad|>", "<|video_pad|>"
 
 
 def tokenize(tokenizer: Any, captions: Sequence[str]) -> Mapping[str, torch.Tensor]:
     """Token ids and attention mask N×length of captions in the template; an empty one is a space, as in its training."""
     texts = [TEMPLATE.format(caption or " ") for caption in captions]
-    longest = MOST_TOKENS + TEMPLATE_TOKENS
-    return tokenizer(texts, max_length=longest, padding=True, truncation=True, return_tensors="pt")
+    return tokenizer(texts, max_length=LONGEST, padding=True, truncation=True, return_tensors="pt")
+
+
+def count_unread(tokenizer: Any, prompt: str) -> int:
+    """Tokens at the end of a prompt in its template that `tokenize` cuts off."""
+    return max(0, len(tokenizer(TEMPLATE.format(prompt)).input_ids) - LONGEST)
 
 
 def hidden_states(encoder: Any, tokens: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -24,6 +24,7 @@ from pipelines.model_store.store import ModelStore
 from pipelines.settings import ModelStoreSettings, Settings
 from portrait.arrays import Size
 from portrait.errors import OperatorError, PortraitError, UserError
+from portrait.generation.edits import Edit, EditKind
 from portrait.generation.options import ADAPTERS, MAX_SEED, ControlInput, GenerationOptions, LoraChoice, PromptSpec
 from portrait.generation.parameters import GenerationParameters
 from portrait.ports import IdentityAdapter
@@ -501,3 +502,18 @@ def test_a_reference_is_embedded_in_the_space_that_the_adapter_takes(painter: Di
     with pytest.raises(UserError) as caught:
         plan(painter, unseen, technique("instantid"))
     assert caught.value.code == "no_reference"
+
+
+@pytest.mark.parametrize("kind", ["variations", "change", "repaint"])
+def test_an_edit_that_would_do_no_step_is_refused(painter: Diffusion, anna: Identity, kind: EditKind) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    mask = np.ones((64, 64), np.float32) if kind == "repaint" else None
+    asked = hub_store.request(anna, SCENE, technique("lora", steps=6), size=Size(64, 64))
+    for strength, steps in ((0.16, 0), (0.17, 1)):
+        edit = Edit(kind, picture, "00" * 32, strength, "smiling" if kind == "change" else "", mask)
+        if steps:
+            assert painter.plan(replace(asked, edit=edit)).parameters.steps_done == steps
+            continue
+        with pytest.raises(UserError, match=r"6 steps.* 0\.16") as caught:
+            painter.plan(replace(asked, edit=edit))
+        assert caught.value.code == "bad_edit"

@@ -104,11 +104,15 @@ class Flux1Family(FlowFamily):
         words = components["tokenizer_2"](
             list(captions),
             padding="max_length",
-            max_length=min(int(components["tokenizer_2"].model_max_length), MOST_TOKENS),
+            max_length=_most_tokens(components),
             truncation=True,
             return_tensors="pt",
         ).input_ids.to(execution_device(t5))
         return TextEmbeddings(t5(words)[0], clip(ids).pooler_output)
+
+    def count_unread(self, components: Mapping[str, Any], prompt: str) -> int:
+        """Those that T5 does not read."""
+        return max(0, len(components["tokenizer_2"](prompt).input_ids) - _most_tokens(components))
 
     def blank_embeddings(self, config: Config, dtype: torch.dtype) -> TextEmbeddings:
         """As many tokens as a prompt is padded to."""
@@ -163,3 +167,8 @@ def _places(height: int, width: int, where: torch.device) -> torch.Tensor:
     return torch.cartesian_prod(
         *(torch.arange(count, device=where, dtype=torch.float32) for count in (1, height, width))
     )
+
+
+def _most_tokens(components: Mapping[str, Any]) -> int:
+    """Tokens of a prompt that T5 reads."""
+    return min(int(components["tokenizer_2"].model_max_length), MOST_TOKENS)

@@ -34,6 +34,10 @@ class PlainFamily:
         """None."""
         return {}
 
+    def count_unread(self, components: Mapping[str, Any], prompt: str) -> int:
+        """None: it reads prompts of any length."""
+        return 0
+
     def guidance_arguments(self, guidance: float) -> dict[str, Any]:
         """The scale."""
         return {"guidance_scale": guidance}
