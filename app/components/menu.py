@@ -1,13 +1,11 @@
-"""The menu of all pages, as links that keep the person; the foot; and the script that follows links without a reload."""
+"""The menu of all pages, as links that keep the person, and the foot."""
 
+import json
 from collections.abc import Sequence
-from functools import cache
 from html import escape
-from typing import Any
 from urllib.parse import quote, urlencode
 
 import streamlit as st
-from streamlit.components import v2
 
 from app.session import language, page_address, translate
 from app.words import translation
@@ -27,62 +25,6 @@ _WITHIN = {
     "style": "board",
 }
 """Pages that are reached from another one, which the menu marks for them."""
-_SCRIPT = """
-export default function ({ data }) {
-  window.portraitPages = data.pages;
-  if (window.portraitFollows) return;
-  window.portraitFollows = true;
-  const area = () => document.querySelector('[data-testid="stMain"]');
-  const pushState = history.pushState.bind(history);
-  const push = (state, title, url) => {
-    history.replaceState({ ...history.state, top: area()?.scrollTop }, "");
-    pushState(state, title, url);
-  };
-  const closeMenu = (within) => document.querySelectorAll(".p-menu details[open]").forEach((each) => {
-    if (!each.contains(within)) each.open = false;
-  });
-  // What changes beside the same page is no step of its own.
-  history.pushState = (state, title, url) =>
-    new URL(url, location.href).pathname === location.pathname
-      ? history.replaceState(state, title, url)
-      : push(state, title, url);
-  const follow = (event, link) => {
-    const url = new URL(link.href);
-    const connected = document.querySelector('[data-test-connection-state="CONNECTED"]');
-    if (url.origin !== location.origin || !connected || !window.portraitPages.includes(url.pathname)) return;
-    event.preventDefault();
-    if (link.href !== location.href) push({}, "", link.href);
-    closeMenu();
-    dispatchEvent(new PopStateEvent("popstate", { state: {} }));
-  };
-  document.addEventListener("click", (event) => {
-    const path = event.composedPath();
-    closeMenu(path[0]);
-    const link = path.find((each) => each.matches?.("a[href]"));
-    if (!link || event.defaultPrevented || event.button || link.hasAttribute("download")) return;
-    if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-    if (link.target && link.target !== "_self") return;
-    if (link.dataset.language !== undefined) {
-      link.search = new URLSearchParams({ back: location.pathname + location.search });
-    } else {
-      follow(event, link);
-    }
-  });
-  // Back and forward come to the place that was left, once the page is drawn.
-  addEventListener("popstate", (event) => {
-    const top = event.state?.top;
-    const from = Date.now();
-    const timer = top && setInterval(() => {
-      const drawn = Date.now() - from > 400 && document.querySelector('[data-test-script-state="notRunning"]');
-      if (drawn) area().scrollTop = top;
-      if ((drawn && area().scrollTop >= top - 2) || Date.now() - from > 5000) clearInterval(timer);
-    }, 100);
-  });
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") closeMenu();
-  });
-}
-"""
 
 
 def show_menu(current: str, pages: Sequence[str]) -> None:
@@ -93,13 +35,13 @@ def show_menu(current: str, pages: Sequence[str]) -> None:
     marked = _WITHIN.get(current, current)
     main = "".join(_link(page, marked) for page in _MAIN if page in pages)
     more = "".join(_link(page, marked) for page in _MORE if page in pages)
+    followed = escape(json.dumps([page_address(page, person="") for page in pages]))
     st.html(
-        f'<nav class="p-menu" aria-label="{escape(translate("nav.menu"))}">{main}'
+        f'<nav class="p-menu" aria-label="{escape(translate("nav.menu"))}" data-pages="{followed}">{main}'
         f"<details{' data-current' if marked in _MORE else ''}>"
         f'<summary><span class="p-icon p-icon-more"></span><span>{escape(translate("nav.more"))}</span></summary>'
         f"<div>{more}{verify_link()}{language_links(current)}{sign_out_form()}</div></details></nav>"
     )
-    _component()(data={"pages": [page_address(page, person="") for page in pages]}, key="links")
 
 
 def show_foot(current: str, owner: str) -> None:
@@ -134,8 +76,3 @@ def _link(page: str, marked: str) -> str:
     text = escape(translate(f"nav.{page}"))
     icon = f'<span class="p-icon p-icon-{page}"></span>'
     return f'<a href="{escape(page_address(page))}" target="_self"{mark}>{icon}<span>{text}</span></a>'
-
-
-@cache
-def _component() -> Any:
-    return v2.component("portrait_links", html="", js=_SCRIPT)

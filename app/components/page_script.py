@@ -1,4 +1,5 @@
-"""The script of every page: it names the document's language, translates Streamlit's own words, and says when the app is away.
+"""The script of every page: it names the document's language, translates Streamlit's own words, says when the app is away, and
+follows links without a reload.
 
 It runs because its hash is in the security headers; see `app.server.headers`.
 """
@@ -40,7 +41,8 @@ def page_script(language: str) -> str:
     }
     # Streamlit drops a script in which a tag may begin.
     written = json.dumps(settings, ensure_ascii=False).replace("<", "\\u003c")
-    return f"{{\nconst settings = {written};\n{(Path(__file__).parent / 'page.js').read_text('utf-8')}}}\n"
+    scripts = "".join((Path(__file__).parent / name).read_text("utf-8") for name in ("page.js", "links.js"))
+    return f"{{\nconst settings = {written};\n{scripts}}}\n"
 
 
 def _pattern(english: str, own: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ import streamlit.logger
 import uvicorn
 from starlette.middleware import Middleware
 
+from app import session
 from app.components import errors
 from app.server import assets, routes
 from app.server.access import AccessMiddleware
@@ -99,12 +100,14 @@ def _log_through_root() -> None:
 
 
 def prepare() -> None:
-    """Do what the first visitor would have to wait for: import the pages, and cut the font of icons.
+    """Do what the first visitor would have to wait for: import the pages and what draws them, and cut the font of icons.
 
     Streamlit collects garbage after each run of the script, while which nobody's page goes on. What is here before the first
     run stays for good: it is left out, and a collection takes a few milliseconds in place of a hundred.
     """
     importlib.import_module("app.pages")
+    importlib.import_module("pandas")  # which Streamlit does for the first component that it draws
+    session.connections()
     gc.collect()
     gc.freeze()
     assets.prepare()

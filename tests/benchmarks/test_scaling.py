@@ -24,7 +24,7 @@ started, migrated, database, ledger = conftest.started, conftest.migrated, conft
 
 OWNERS = 80
 """Enough that rows fill most of their pages."""
-COUNTED = ("sdxl", "flux2_klein", "zimage")
+COUNTED = ("flux2_klein", "zimage")
 """Networks that are counted within seconds; the others in `make bench`."""
 
 

@@ -39,6 +39,17 @@ LAID = """() => {
     });
 }"""
 
+CUT = """() => {
+    window.cut = 0;
+    const watch = () => {
+        for (const each of document.querySelectorAll('[data-testid=stExpander] details[open]'))
+            window.cut = Math.max(window.cut, each.scrollHeight - each.clientHeight);
+        requestAnimationFrame(watch);
+    };
+    watch();
+}"""
+"""Watches from frame to frame how many pixels an open expander cuts off of what is in it."""
+
 SHARING = """
     navigator.canShare = ({ files }) => files.every((each) => each.type === "image/jpeg");
     navigator.share = async ({ title, files }) => {
@@ -147,10 +158,13 @@ def test_a_part_is_painted_and_another_shape_dragged_with_keys_alone(
 ) -> None:
     id = api.portrait_page().items[0].id
     page.goto(f"{installation.app}/portrait?id={id}")
+    page.evaluate(CUT)
     page.get_by_text("Change this portrait").click()
     page.get_by_role("radio", name="Another shape").click()
     edge = page.get_by_role("slider", name="Width").last
     edge.press("PageUp")
+    page.get_by_role("button", name="Draw the rest").hover()
+    assert page.evaluate("window.cut") == 0, "no button moves away below whoever presses it"
     page.get_by_role("button", name="Draw the rest").click()
     page.wait_for_url("**/progress**")
     extended = api.jobs(kind="generate")[0]

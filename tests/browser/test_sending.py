@@ -61,7 +61,7 @@ def test_refused_files_of_a_mixed_batch_are_told_in_the_pages_language(
     told = {"cv.pdf": "这不是照片", "fake.jpg": "不是可读取的照片", "huge.jpg": "过大"}
     for name, text in told.items():
         expect(page.get_by_role("listitem").filter(has_text=name)).to_contain_text(text, timeout=20_000)
-    expect(page.get_by_title(photos[0].name)).to_be_visible(timeout=20_000)
+    expect(page.get_by_title(photos[0].name, exact=True)).to_be_visible(timeout=20_000)
     assert [each.name for each in api.selfies(person)] == [photos[0].name]
     page.locator('input[type="file"]').set_input_files(twice)
     expect(page.get_by_role("listitem").filter(has_text="twice.jpg")).to_contain_text("已经在这里", timeout=20_000)
@@ -93,3 +93,18 @@ def test_dropped_files_are_sent_again_when_the_connection_breaks(visit: tuple[Pa
     assert sorted(each.name for each in api.selfies(person)) == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
     assert len(tries) == 5
     expect(page.get_by_role("listitem")).to_have_count(0)
+
+
+def test_a_photo_is_deleted_without_a_question_and_brought_back_by_one_press(
+    visit: tuple[Page, Client, str], photos: list[Path]
+) -> None:
+    page, api, person = visit
+    [photo] = api.add_selfies(person, [(photos[0].name, photos[0].read_bytes())]).added
+    page.reload()
+    page.locator(f".st-key-delete-{photo.id} button").click(timeout=30_000)
+    back = page.get_by_role("button", name="撤销", exact=True)
+    expect(back).to_be_visible(timeout=20_000)
+    assert api.selfies(person) == []
+    back.click()
+    expect(page.get_by_title(photo.name, exact=True)).to_be_visible(timeout=20_000)
+    assert [each.id for each in api.selfies(person)] == [photo.id]

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from portrait.images.resize import resize
 from tasks import schemas
 from tasks.client.client import Client
 from tests import selfies
@@ -87,3 +89,24 @@ def test_a_place_is_marked_by_a_click_moved_and_removed_by_keys(
     place.press("Delete")
     expect(place).to_have_count(0)
     expect(page.get_by_text("Who is who in friend.jpg?")).to_have_count(0, timeout=20_000)
+
+
+def test_a_photo_from_too_near_opens_no_id_photo_and_says_what_would(
+    page: Page, installation: Installation, visitor: tuple[Client, str]
+) -> None:
+    api, _ = visitor
+    person = api.add_person(
+        "Stella near", api.consent_text().version, "Stella", given_for="self", adult=True, language="en"
+    )
+    near = np.ascontiguousarray(selfies.astronaut()[40:240, 140:310])
+    api.add_selfies(person.id, [("near.jpg", selfies.jpeg(resize(near, (510, 600))))])
+    assert api.wait(api.train(schemas.TrainingRequest.model_validate({"person": person.id})).id).state == "succeeded"
+    page.goto(f"{installation.app}/create?person={person.id}")
+    expect(page.get_by_role("button", name="Choose Warm paper", exact=True)).to_be_visible(timeout=20_000)
+    wait_until_idle(page)
+    page.get_by_text("more styles, not ready here").click()
+    expect(page.get_by_text("both shoulders, would open ID photos")).to_be_visible()
+    cards = page.locator("button.card")
+    ids = cards.evaluate_all("(all) => all.filter((each) => !each.disabled).map((each) => each.dataset.id)")
+    assert "studio-warm" in ids
+    assert [each for each in ids if each.startswith("idphoto") or each.endswith("-half")] == []

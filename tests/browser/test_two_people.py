@@ -81,6 +81,7 @@ def test_a_person_stays_through_menu_back_forward_reload_and_language(
     tab, person = context.new_page(), household.people["Ann"]
     addresses = [f"{app.url}/{page}?person={person}" for page in ("photos", "create", "results")]
     tab.goto(addresses[0])
+    tab.evaluate("window.loaded = 'once'")
     for address, name in zip(addresses[1:], ("Styles", "Portraits"), strict=True):
         tab.get_by_role("navigation", name="Menu").get_by_role("link", name=name, exact=True).click()
         tab.wait_for_url(address, timeout=PATIENCE)
@@ -88,6 +89,7 @@ def test_a_person_stays_through_menu_back_forward_reload_and_language(
     for step, address in ((tab.go_back, addresses[1]), (tab.go_back, addresses[0]), (tab.go_forward, addresses[1])):
         step()
         assert tab.url == address, "each page is one step in the history"
+    assert tab.evaluate("window.loaded") == "once", "links and steps load no page anew"
     expect(tab.locator(".p-menu [aria-current]")).to_have_text("Styles", timeout=PATIENCE)
     tab.reload()
     tab.locator(".p-menu summary").click()

@@ -209,6 +209,11 @@ class Walk:
         assert chosen is not None
         self.press(self.button("idphotos.make"))
         expect(self.page.locator(f'.p-chosen img[src*="{chosen[1]}"]')).to_be_visible(timeout=PATIENCE)
+        made = re.search(r"job=([\w.-]+)", self.page.url)
+        assert made is not None
+        [id_photo] = self.api.portraits(job=made[1])
+        assert len(id_photo.rules) > 5
+        expect(self.page.locator(".p-rules tbody tr")).to_have_count(len(id_photo.rules))
         self.look("idphoto")
 
     def erase(self) -> None:

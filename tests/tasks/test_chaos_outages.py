@@ -96,6 +96,8 @@ def test_three_hundred_jobs_succeed_once_each_through_outages(
     through_outages(installed, Form(300, 10.0, 300), table, request.node.callspec.params["installed"])
 
 
+# Jobs of the third go through outages of its broker and database in test_chaos.py.
+@pytest.mark.parametrize("installed", ["sqlite-folder", "postgresql-redis-s3"], indirect=True)
 def test_jobs_succeed_once_each_through_outages(
     installed: Installed, table: Table, request: pytest.FixtureRequest
 ) -> None:

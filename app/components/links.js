@@ -1,0 +1,54 @@
+// Runs once in each page, behind `page.js`: it follows links to pages without a reload, and comes back to the place that was left.
+if (!window.portraitFollows) {
+  window.portraitFollows = true;
+  const pages = () => JSON.parse(document.querySelector(".p-menu")?.dataset.pages ?? "[]");
+  const area = () => document.querySelector('[data-testid="stMain"]');
+  const pushState = history.pushState.bind(history);
+  const push = (state, title, url) => {
+    history.replaceState({ ...history.state, top: area()?.scrollTop }, "");
+    pushState(state, title, url);
+  };
+  const closeMenu = (within) => document.querySelectorAll(".p-menu details[open]").forEach((each) => {
+    if (!each.contains(within)) each.open = false;
+  });
+  // What changes beside the same page is no step of its own.
+  history.pushState = (state, title, url) =>
+    new URL(url, location.href).pathname === location.pathname
+      ? history.replaceState(state, title, url)
+      : push(state, title, url);
+  const follow = (event, link) => {
+    const url = new URL(link.href);
+    const connected = document.querySelector('[data-test-connection-state="CONNECTED"]');
+    if (url.origin !== location.origin || !connected || !pages().includes(url.pathname)) return;
+    event.preventDefault();
+    if (link.href !== location.href) push({}, "", link.href);
+    closeMenu();
+    dispatchEvent(new PopStateEvent("popstate", { state: {} }));
+  };
+  document.addEventListener("click", (event) => {
+    const path = event.composedPath();
+    closeMenu(path[0]);
+    const link = path.find((each) => each.matches?.("a[href]"));
+    if (!link || event.defaultPrevented || event.button || link.hasAttribute("download")) return;
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    if (link.target && link.target !== "_self") return;
+    if (link.dataset.language !== undefined) {
+      link.search = new URLSearchParams({ back: location.pathname + location.search });
+    } else {
+      follow(event, link);
+    }
+  });
+  // Back and forward come to the place that was left, once the page is drawn.
+  addEventListener("popstate", (event) => {
+    const top = event.state?.top;
+    const from = Date.now();
+    const timer = top && setInterval(() => {
+      const drawn = Date.now() - from > 400 && document.querySelector('[data-test-script-state="notRunning"]');
+      if (drawn) area().scrollTop = top;
+      if ((drawn && area().scrollTop >= top - 2) || Date.now() - from > 5000) clearInterval(timer);
+    }, 100);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") closeMenu();
+  });
+}
