@@ -26,10 +26,10 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM}
 _STORED = ("owners", "previews", "styles")
 """Folders of the data folder that the storage keeps; what lies in others is this machine's."""
-_FIXED = (
-    r"owners/[^/]+/(jobs|templates)/.*",
-    r"owners/[^/]+/people/[^/]+/selfies/.*",
-    r"styles/(published|drafts|samples)/.*",
+_IS_FIXED = re.compile(
+    r"owners/[^/]+/(jobs|templates)/.*"
+    r"|owners/[^/]+/people/[^/]+/selfies/.*"
+    r"|styles/(published|drafts|samples)/.*"
 )
 """Keys of what never changes once a row names it."""
 
@@ -302,7 +302,7 @@ class Files(Places):
         return parts[0] in _STORED and not any(part.startswith(".") for part in parts)
 
     def _is_fixed(self, path: Path) -> bool:
-        return any(re.fullmatch(pattern, self._key(path)) for pattern in _FIXED)
+        return bool(_IS_FIXED.fullmatch(self._key(path)))
 
     def _is_copied_later(self, place: Path) -> bool:
         """Whether a published folder leaves no copy: the row may yet not be committed, and nobody asks again about it then."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from pipelines.guards.pictures import in_words
@@ -110,16 +110,21 @@ def create_app(context: AppContext) -> FastAPI:
     )
     requests = RequestMetrics(CollectorRegistry())
     app.state.context, app.state.metrics = context, collectors(context, requests)
-    router = APIRouter(prefix="/v1", responses=problems.problem_responses(500, 503))
-    for each in (*ROUTERS, *OPERATOR_ROUTERS):
-        router.include_router(each.router)
-    app.include_router(router)
+    include_routers(app)
     problems.install_handlers(app)
     app.add_middleware(ETagMiddleware)
     app.add_middleware(LimitMiddleware, tasks=context.tasks)
     app.add_middleware(RequestMiddleware, metrics=requests)
     openapi.customize(app, [route for each in (*ROUTERS, *OPERATOR_ROUTERS) for route in each.router.routes])
     return app
+
+
+def include_routers(app: FastAPI) -> None:
+    """Have the application answer the routes of all routers, below `/v1`."""
+    responses = problems.problem_responses(500, 503)
+    # Each by itself: a router of routers is searched twice for the route of a request.
+    for each in (*ROUTERS, *OPERATOR_ROUTERS):
+        app.include_router(each.router, prefix="/v1", responses=responses)
 
 
 @asynccontextmanager

@@ -1,9 +1,11 @@
 """Dependencies of routes: the application context, the caller, path and query parameters, idempotency keys."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial, wraps
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from anyio import CancelScope
@@ -117,13 +119,13 @@ class AppContext:
 
         Raises `statement_missing` as `require_statements`, and what `JobGuards` raises.
         """
-        return self.enqueue_together([(job, people or {})])[0]
+        drawn = people or {}
+        self.require_statements(job)
+        self.guards.check(job, drawn.values())
+        return self.place([(job, drawn)])[0]
 
-    def enqueue_together(self, placed: Sequence[tuple[Job, Mapping[str, str]]]) -> Sequence[Job]:
-        """Add jobs of one owner, each with the ids of the people in it, all of them or none; see `enqueue`."""
-        for job, people in placed:
-            self.require_statements(job)
-            self.guards.check(job, people.values())
+    def place(self, placed: Sequence[tuple[Job, Mapping[str, str]]]) -> Sequence[Job]:
+        """Add jobs of one owner that were checked as by `enqueue`, each with the ids of the people in it: all or none."""
         drawn = [(_of_request(job), sorted(set(people.values()))) for job, people in placed]
         added = self.ledger.jobs.add_together(drawn, self.allowance)
         for queue in sorted({job.queue for job in added}):
@@ -145,7 +147,7 @@ def _of_request(job: Job) -> Job:
     return replace(job, request=correlation.request_id(), traceparent=tracing.present())
 
 
-def get_context(request: Request) -> AppContext:
+async def get_context(request: Request) -> AppContext:
     """The context of this process."""
     return request.app.state.context
 
@@ -154,9 +156,9 @@ ContextDep: TypeAlias = Annotated[AppContext, Depends(get_context)]
 _bearer = HTTPBearer(auto_error=False, description="A key (`portrait keys add`), or a session (`POST /v1/sessions`).")
 
 
-def get_caller(request: Request, context: ContextDep, _: Annotated[object, Depends(_bearer)]) -> auth.Caller:
+async def get_caller(request: Request, context: ContextDep, _: Annotated[object, Depends(_bearer)]) -> auth.Caller:
     """The caller that the API key belongs to; raises `unauthenticated`."""
-    return _authenticate(request, context)
+    return await _authenticate(request, context)
 
 
 CallerDep: TypeAlias = Annotated[auth.Caller, Depends(get_caller)]
@@ -164,6 +166,9 @@ CallerDep: TypeAlias = Annotated[auth.Caller, Depends(get_caller)]
 
 class AuthenticatedRoute(APIRoute):
     """A route that asks for key, role and what `admission` asks before it reads the body: nothing is taken in in vain."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, _in_thread(endpoint), **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler of the route, behind authentication where the route requires a key."""
@@ -174,10 +179,10 @@ class AuthenticatedRoute(APIRoute):
         question = admission.question_of(self.endpoint)
 
         async def authenticated(request: Request) -> Response:
-            context = get_context(request)
-            caller = await run_sync(_authenticate, request, context)
+            context = await get_context(request)
+            caller = await _authenticate(request, context)
             for check in roles:
-                check(caller)
+                await check(caller)
             if question is None:
                 return await handler(request)
             length = admission.content_length(request.headers.get("content-length", ""))
@@ -200,7 +205,19 @@ class AuthenticatedRoute(APIRoute):
         return authenticated
 
 
-def require_operator(caller: CallerDep) -> auth.Caller:
+def _in_thread(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """An endpoint as a coroutine that has it run in a thread: FastAPI takes a second one to check what a function returned."""
+    if inspect.iscoroutinefunction(endpoint):
+        return endpoint
+
+    @wraps(endpoint)
+    async def run(**values: Any) -> Any:
+        return await run_sync(partial(endpoint, **values))
+
+    return run
+
+
+async def require_operator(caller: CallerDep) -> auth.Caller:
     """The caller, if an operator; raises `forbidden`."""
     if not caller.has_role("operator"):
         raise UserError("forbidden", "Only operators may do this.")
@@ -210,7 +227,7 @@ def require_operator(caller: CallerDep) -> auth.Caller:
 OperatorDep: TypeAlias = Annotated[auth.Caller, Depends(require_operator)]
 
 
-def require_admin(caller: CallerDep) -> auth.Caller:
+async def require_admin(caller: CallerDep) -> auth.Caller:
     """The caller, if an admin; raises `forbidden`."""
     if not caller.has_role("admin"):
         raise UserError("forbidden", "Only admins may do this.")
@@ -228,6 +245,16 @@ Cursor: TypeAlias = Annotated[
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)]
 
 
+def from_parameters(kind: Callable[..., T]) -> Any:
+    """A dependency that is a value of parameters of a request: made at once, while a class as dependency takes a thread."""
+
+    async def make(**parameters: Any) -> T:
+        return kind(**parameters)
+
+    make.__signature__ = inspect.signature(kind)  # type: ignore[attr-defined] -- where FastAPI finds the parameters
+    return Depends(make)
+
+
 @dataclass(frozen=True, slots=True)
 class Paging:
     """Which page of a list is asked for."""
@@ -236,7 +263,7 @@ class Paging:
     limit: Limit = 50
 
 
-PagingDep: TypeAlias = Annotated[Paging, Depends()]
+PagingDep: TypeAlias = Annotated[Paging, from_parameters(Paging)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +276,7 @@ class ListPaging:
     limit: Limit = MAX_PAGE_SIZE
 
 
-ListPagingDep: TypeAlias = Annotated[ListPaging, Depends()]
+ListPagingDep: TypeAlias = Annotated[ListPaging, from_parameters(ListPaging)]
 
 
 def page_of(items: Sequence[T], paging: ListPaging, name: Callable[[T], str]) -> tuple[Sequence[T], str | None]:
@@ -351,13 +378,14 @@ async def get_idempotency(
 IdempotencyDep: TypeAlias = Annotated[Idempotency, Depends(get_idempotency)]
 
 
-def _authenticate(request: Request, context: AppContext) -> auth.Caller:
+async def _authenticate(request: Request, context: AppContext) -> auth.Caller:
     """The caller, looked up once a request."""
     found: auth.Caller | None = getattr(request.state, "caller", None)
     if found is None:
         headers = request.headers
         idle = "portrait-idle" in headers  # a page that is open and nobody looks at keeps no session alive
-        found = auth.authenticate(context.ledger, headers.get("authorization", ""), context.now(), idle)
+        sent = headers.get("authorization", "")
+        found = await run_sync(lambda: auth.authenticate(context.ledger, sent, context.now(), idle))
         request.state.caller, request.state.key = found, found.key
     return found
 

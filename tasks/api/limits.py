@@ -7,11 +7,13 @@ that is known here counts by address, which a proxy must tell: see docs/serving.
 import hashlib
 import ipaddress
 import re
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import cache
 
 import anyio
 from limits import RateLimitItem, RateLimitItemPerMinute
@@ -38,6 +40,8 @@ KNOWN_CALLERS = 10_000
 """Callers that are remembered as having a valid key."""
 EXPORTS, EXPORTS_IN_ALL = 2, 8
 """Downloads of archives at once, of one caller and of all."""
+SWEEP_SECONDS = 1.0
+"""Seconds between two looks for counts that are over; they last two minutes."""
 ALWAYS = {"/v1/health", "/v1/ready"}
 """Paths that answer however much is going on: a supervisor asks them, and they cost nothing."""
 
@@ -55,7 +59,12 @@ class Rule:
 
     def fits(self, scope: Scope) -> bool:
         """Whether a request is one of these."""
-        return scope["method"] == self.method and bool(re.fullmatch(f"/v1{self.path}", scope["path"]))
+        return scope["method"] == self.method and bool(_compiled(self.path).fullmatch(scope["path"]))
+
+
+@cache
+def _compiled(path: str) -> re.Pattern[str]:
+    return re.compile(f"/v1{path}")
 
 
 def rules(tasks: TaskSettings) -> Sequence[Rule]:
@@ -120,11 +129,22 @@ class LimitMiddleware:
                 self.rates.note(caller, scope)
 
 
+class Counts(MemoryStorage):
+    """Counts in memory that are looked through for old ones once a second: the library's own start a thread a request."""
+
+    def _MemoryStorage__schedule_expiry(self) -> None:  # noqa: N802 -- the library's name
+        if not self.timer.is_alive():
+            expire = self._MemoryStorage__expire_events  # type: ignore[attr-defined] -- the library's
+            self.timer = threading.Timer(SWEEP_SECONDS, expire)
+            self.timer.daemon = True
+            self.timer.start()
+
+
 class Rates:
     """Requests a minute of each caller, and of each address those without a valid key."""
 
     def __init__(self, limits: LimitSettings) -> None:
-        self.storage = MemoryStorage()
+        self.storage = Counts()
         self._limiter = SlidingWindowCounterRateLimiter(self.storage)
         self._of_key = RateLimitItemPerMinute(limits.requests_a_minute, namespace="key")
         self._of_address = RateLimitItemPerMinute(limits.strangers_a_minute, namespace="address")
@@ -133,8 +153,7 @@ class Rates:
 
     def check(self, caller: str, scope: Scope) -> None:
         """Count a request of a caller; raises `UserError` (`too_many_requests`)."""
-        address = _address(scope)
-        if caller not in self.known and not self._limiter.test(self._of_address, address):
+        if caller not in self.known and not self._limiter.test(self._of_address, address := _address(scope)):
             raise self._refusal(self._of_address, address)  # before the caller is counted: made-up keys take no memory
         if caller and not self._limiter.hit(self._of_key, caller):
             raise self._refusal(self._of_key, caller)

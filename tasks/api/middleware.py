@@ -20,6 +20,11 @@ SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_EACH = [
+    (name.lower().encode(), value.encode())
+    for name, value in {**SECURITY_HEADERS, "Cache-Control": "private, no-cache"}.items()
+]
+"""Headers that every answer has, unless it has its own, as ASGI writes them."""
 KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 """Label values of the metrics: anybody can invent more methods, and each would be a series of its own for ever."""
 UNTRACED = frozenset({"/v1/health", "/v1/ready", "/v1/metrics"})
@@ -56,11 +61,11 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = state["id"]
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "private, no-cache")
+                headers = list(message.get("headers", ()))
+                own = {name.lower() for name, _ in headers}
+                headers.append((b"x-request-id", state["id"].encode()))
+                headers.extend(each for each in _EACH if each[0] not in own)
+                message["headers"] = headers
                 self._count(scope, message["status"], time.monotonic() - began)
                 _describe(span, scope, message["status"])
             await send(message)

@@ -6,7 +6,6 @@ JSON, and behind `{"size": N}` the N bytes of the JPEG. It ends with its input. 
 `pipelines.pictures` refuses by the header, and a file that lies about itself ends this process and nothing else.
 """
 
-import ctypes
 import io
 import json
 import sys
@@ -21,6 +20,7 @@ import PIL.Image
 
 from pipelines import pictures
 from pipelines.marks import source_types, xmp
+from pipelines.memory import return_memory
 from portrait.arrays import Image
 from portrait.errors import PortraitError, UserError
 from portrait.photos.reasons import TIPS
@@ -179,12 +179,6 @@ def _jpeg(image: Image, side: int | None = None, source: str | None = None) -> b
         picture.thumbnail((side, side), PIL.Image.Resampling.LANCZOS)
     picture.save(content, "JPEG", quality=JPEG_QUALITY, xmp=b"" if source is None else xmp.packet(source))
     return content.getvalue()
-
-
-def return_memory() -> None:
-    """Give what a picture took back to the system, where the allocator is glibc's."""
-    with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def bound_memory() -> None:

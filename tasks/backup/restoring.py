@@ -21,8 +21,9 @@ from tasks.backup.folders import require_no_files
 from tasks.backup.replaying import Replayed, entries_of, replay, require_files
 from tasks.backup.saving import Report
 from tasks.files import Files, disk_error
-from tasks.ledger.database import Database, knows_schema
+from tasks.ledger.database import Database
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.migrations import revisions
 from tasks.ledger.privacy.journal import ErasureJournal
 from tasks.ledger.upkeep.copying import clear, require_empty, require_stopped
 from tasks.ledger.upkeep.tables import digest_of, insert_rows, set_sequences, tables_of
@@ -71,7 +72,7 @@ def restore(
 
 
 def _require_fitting(manifest: Manifest, target: Target, journals: Sequence[Path]) -> None:
-    if not knows_schema(manifest.schema):
+    if not revisions.knows(manifest.schema):
         sentence = (
             f"The backup was made by a newer version of this program ({manifest.program}). Restore it with that one."
         )

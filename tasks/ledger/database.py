@@ -5,7 +5,6 @@ with the lock it needs (`BEGIN IMMEDIATE`), because a read that turns into a wri
 An engine must not cross a fork: open the database in the process that uses it.
 """
 
-import os
 import secrets
 import sqlite3
 import threading
@@ -14,28 +13,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from filelock import FileLock
-from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from portrait.errors import OperatorError
+from tasks.ledger.connections.engine import BUSY_TIMEOUT, MIGRATES, WRITES, open_engine
+from tasks.ledger.migrations import revisions
 from tasks.ledger.tables import metadata
 
-MIGRATIONS = Path(__file__).parent / "migrations"
-BUSY_TIMEOUT = 30
-"""Seconds to wait for SQLite's one writer."""
 SCRUB_TIMEOUT_MS = 500
 """Milliseconds to wait for readers before the write-ahead log is emptied another time."""
-_WRITES = {"portrait_writes": True}
-_MIGRATES = {"portrait_writes": True, "portrait_migrates": True}
 _OVERWRITES = "0009"
 """The revision since which what is deleted in SQLite is overwritten."""
 REWRITE_TIMEOUT_MS = 2000
@@ -52,29 +42,31 @@ READ_AGAIN = 60.0
 """Seconds for which the difference to the database's clock is kept: ordinary clocks drift by milliseconds in that time."""
 TOLERATED_SKEW = 5.0
 """Seconds by which a machine's clock may differ before it is told."""
-_FORBIDDEN = (
-    "The database belongs to another user: it may not be read and written. Run all parts as one user, or give them a group "
-    "(tasks.files.group, tasks.files.group_writes)."
-)
 
 
 class Database:
     """The connections of one process to one database."""
 
     def __init__(self, url: str) -> None:
-        self.engine = _engine(url)
+        self.engine = open_engine(url)
         self.sqlite = self.engine.dialect.name == "sqlite"
+        self._writing = self.engine.execution_options(**WRITES)
+        # PostgreSQL shows each query what was committed before it, within a transaction too, whose ends are two messages more.
+        self._reading = self.engine if self.sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Open a short transaction that only reads; raises `OperatorError` (`database_unreachable`)."""
-        with _translate_errors(), self.engine.begin() as connection:
+        """Open a connection for queries that change nothing; raises `OperatorError` (`database_unreachable`).
+
+        On SQLite all see the same state, on PostgreSQL each what was committed before it: see `snapshot`.
+        """
+        with _translate_errors(), self._reading.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """Open a short transaction that writes: committed in full, or on any exception rolled back."""
-        with _translate_errors(), self.engine.execution_options(**_WRITES).begin() as connection:
+        with _translate_errors(), self._writing.begin() as connection:
             yield connection
 
     @contextmanager
@@ -107,32 +99,27 @@ class Database:
 
         Where it is that already, no writer is waited for. Raises `OperatorError` (`newer_ledger`) where a newer program did it.
         """
-        config, known = _migrations()
+        newest = revisions.newest() if to == "head" else to
         with self._migration_lock():
             before = self.revision()
-            if before == known.get_revision(to).revision:
+            if before == newest:
                 return
-            _check_known(known, before)
-            self._upgrade(config, to)
+            _check_known(before)
+            self._upgrade(newest)
         if self.sqlite and before is not None and before < _OVERWRITES:
             self._overwrite_free_pages()
 
     def steps(self) -> Sequence[tuple[str, str]]:
         """Return what `migrate` would do: revision and purpose of each step; raises `OperatorError` (`newer_ledger`)."""
-        _, known = _migrations()
         before = self.revision()
-        _check_known(known, before)
-        return [(each.revision, each.doc) for each in known.walk_revisions(before or "base", "head")][::-1][
-            before is not None :
-        ]
+        _check_known(before)
+        return revisions.steps(before)
 
-    def _upgrade(self, config: Config, to: str) -> None:
-        with _translate_errors(), self.engine.execution_options(**_MIGRATES).begin() as connection:
+    def _upgrade(self, to: str) -> None:
+        with _translate_errors(), self.engine.execution_options(**MIGRATES).begin() as connection:
             if not self.sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            config.attributes["connection"] = connection
-            config.attributes["metadata"] = metadata
-            command.upgrade(config, to)
+            revisions.upgrade(connection, metadata, to)
             if self.sqlite:
                 _check_foreign_keys(connection)
         self.engine.dispose()  # the connection that migrated does not enforce foreign keys
@@ -140,7 +127,7 @@ class Database:
     def revision(self) -> str | None:
         """Return the revision of the schema; None for a database without one."""
         with self.read() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+            return revisions.current(connection)
 
     def scrub(self) -> bool:
         """Overwrite what was deleted also in SQLite's write-ahead log; False when somebody reads from it just now.
@@ -252,22 +239,6 @@ class DatabaseClock:
         return there - (began + self.steady()) / 2
 
 
-def newest_schema() -> str:
-    """Return the revision that this program migrates a database to."""
-    return str(_migrations()[1].get_current_head())
-
-
-def knows_schema(revision: str) -> bool:
-    """Whether this program can migrate a database from a revision."""
-    return revision in {each.revision for each in _migrations()[1].walk_revisions()}
-
-
-def _migrations() -> tuple[Config, ScriptDirectory]:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    return config, ScriptDirectory.from_config(config)
-
-
 def _rewrite_table(connection: sa.Connection, table: str) -> bool:
     try:
         connection.exec_driver_sql(f'VACUUM (FULL, ANALYZE) "{table}"')
@@ -283,35 +254,6 @@ def new_id(prefix: str, now: float, rank: int = 0) -> str:
     return f"{prefix}_{round(now * 1000) - rank:011x}{secrets.token_hex(8)}"
 
 
-def _engine(url: str) -> sa.Engine:
-    try:
-        address = sa.make_url(url)
-        if address.drivername in {"postgresql", "postgres"}:
-            address = address.set(drivername="postgresql+psycopg")
-        if address.get_backend_name() == "sqlite" and address.database:
-            _prepare_file(address.database)
-        options: dict[str, Any] = {} if address.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
-        engine = sa.create_engine(address, **options)
-    except ImportError as error:
-        raise OperatorError(
-            "missing_library", f"The database of the settings needs a library that is not here ({error})."
-        ) from error
-    except PermissionError as error:
-        raise OperatorError("no_permission", _FORBIDDEN) from error
-    except ArgumentError as error:
-        raise OperatorError("bad_settings", "The database of the settings (tasks.database) cannot be used.") from error
-    except OSError as error:
-        sentence = (
-            f"The database cannot be made or opened in its place: {error.strerror}. Name another one: PORTRAIT_HOME, or "
-            "tasks.database."
-        )
-        raise OperatorError("cannot_write", sentence) from error
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
 def sqlite_file(url: str) -> Path | None:
     """The file of a SQLite database; None for other ones, and for addresses that cannot be read."""
     try:
@@ -321,44 +263,13 @@ def sqlite_file(url: str) -> Path | None:
     return Path(address.database) if address.get_backend_name() == "sqlite" and address.database else None
 
 
-def _prepare_file(database: str) -> None:
-    """Make a SQLite file that is not there, and check that this user may use one that is; raises `OSError`."""
-    place = Path(database)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if database == ":memory:":
-        return
-    if not place.exists():
-        place.touch(0o666)  # less what the umask takes away: SQLite's own mode lets no group write
-    if not os.access(place, os.R_OK | os.W_OK):
-        raise PermissionError
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver shall not begin transactions of its own
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000}")
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
-    cursor.close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    options = connection.get_execution_options()
-    if options.get("portrait_migrates"):
-        # A migration that copies a table drops the old one, which would delete the rows that refer to it. Has no effect once
-        # a transaction has begun.
-        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("portrait_writes") else "BEGIN")
-
-
-def _check_known(known: ScriptDirectory, revision: str | None) -> None:
+def _check_known(revision: str | None) -> None:
     """Raise `OperatorError` (`newer_ledger`) for a schema that this version of the program does not know."""
-    if revision is not None and revision not in {each.revision for each in known.walk_revisions()}:
+    if revision is not None and not revisions.knows(revision):
         raise OperatorError(
             "newer_ledger",
             f"The database was migrated by a newer version of this program (schema {revision}, this one knows up to "
-            f"{known.get_current_head()}). Update the program here, or restore a copy of the database from before.",
+            f"{revisions.newest()}). Update the program here, or restore a copy of the database from before.",
         )
 
 

@@ -190,9 +190,15 @@ class JobRepository(Repository):
         No time is told for a job whose worker was not heard of for `silent` seconds.
         """
         with self.database.read() as connection:
-            view = _Queues(connection, now, silent, [job for job in listed if job.state == "queued"])
-            finished = _portraits_of(connection, [job.id for job in listed if job.kind == "generate"])
-            return {job.id: replace(view.status(job), portraits=finished.get(job.id, ())) for job in listed}
+            return _statuses(connection, listed, now, silent)
+
+    def get_with_status(
+        self, owner: str, id: str, now: float, silent: float = SILENT_SECONDS
+    ) -> tuple[Job, QueueStatus]:
+        """One job with what `queue_status` returns of it; raises `not_found`, `erased`."""
+        with self.database.read() as connection:
+            job = transitions.job_from_row(get_owned(connection, jobs, owner, id))
+            return job, _statuses(connection, [job], now, silent)[id]
 
     def _list(self, whose: sa.ColumnElement[bool], wanted: JobFilter, cursor: str | None, limit: int) -> Page[Job]:
         chosen = sa.select(jobs).where(whose)
@@ -244,8 +250,8 @@ class _Queues:
     def _until_free(self, queue: str, workers: int) -> float:
         """Seconds until the first worker of a queue is free; 0 where one is, and where it is not known."""
         if queue not in self._free:
-            held = (jobs.c.queue == queue) & jobs.c.state.in_(states.LEASED)
-            running = [transitions.job_from_row(row) for row in self.connection.execute(sa.select(jobs).where(held))]
+            held = self.connection.execute(_HELD, {"of_queue": queue})
+            running = [transitions.job_from_row(row) for row in held]
             left = [states.seconds_left(job, self.now, self._past_of(job.kind), 1, workers) or 0.0 for job in running]
             self._free[queue] = min(left, default=0.0) if len(left) >= workers else 0.0
         return self._free[queue]
@@ -268,17 +274,17 @@ class _Queues:
 
     def _is_silent(self, worker: str | None) -> bool:
         """Whether a worker that is in the registry was not heard of for a while."""
-        beat = self.connection.scalar(sa.select(workers.c.beat).where(workers.c.id == worker))
+        beat = self.connection.scalar(_BEAT, {"worker": worker})
         return beat is not None and beat < self.now - self.silent
 
 
 def _insert(connection: sa.Connection, job: Job, persons: Collection[str]) -> None:
     """Insert a queued job with the people in it, charge it, and note their use."""
     require_consent(connection, job.owner, persons)
-    connection.execute(sa.insert(jobs).values(transitions.job_to_values(job)))
+    connection.execute(_ADD, transitions.job_to_values(job))
     if persons:
         rows = [{"job": job.id, "person": each} for each in sorted(set(persons))]
-        connection.execute(sa.insert(job_people), rows)
+        connection.execute(_ADD_PERSON, rows)
     use_in_job(connection, job, persons, job.created)
     usage.charge_order(connection, job, job.created)
     transitions.record_event(connection, job, job.created)
@@ -286,36 +292,35 @@ def _insert(connection: sa.Connection, job: Job, persons: Collection[str]) -> No
 
 def _placed_before(connection: sa.Connection, job: Job) -> list[Job]:
     """The job, or those of its order, where they are there already, in the order in which they were placed."""
-    same = jobs.c.order_id == job.order_id if job.order_id else jobs.c.id == job.id
-    mine = (jobs.c.owner == job.owner) & same
-    rows = connection.execute(sa.select(jobs).where(mine).order_by(jobs.c.created, jobs.c.id))
+    chosen, id = (_OF_ORDER, job.order_id) if job.order_id else (_OF_ID, job.id)
+    rows = connection.execute(chosen, {"of_owner": job.owner, "of_id": id})
     return [transitions.job_from_row(row) for row in rows]
+
+
+def _statuses(connection: sa.Connection, listed: Sequence[Job], now: float, silent: float) -> Mapping[str, QueueStatus]:
+    view = _Queues(connection, now, silent, [job for job in listed if job.state == "queued"])
+    finished = _portraits_of(connection, [job.id for job in listed if job.kind == "generate"])
+    return {job.id: replace(view.status(job), portraits=finished.get(job.id, ())) for job in listed}
 
 
 def _portraits_of(connection: sa.Connection, ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
     """Ids of the portraits of jobs that are there and not deleted, by job, in the order of their numbers."""
-    if not ids:
-        return {}
-    shown = portraits.c.job.in_(ids) & portraits.c.removed.is_(None)
-    chosen = sa.select(portraits.c.job, portraits.c.id).where(shown).order_by(portraits.c.number, portraits.c.id)
     found: dict[str, list[str]] = {}
-    for row in connection.execute(chosen):
+    for row in connection.execute(_PORTRAITS, {"of_jobs": ids}) if ids else ():
         found.setdefault(row.job, []).append(row.id)
     return found
 
 
 def _past_durations(connection: sa.Connection, kind: str) -> list[float]:
     """Return the seconds per unit of the last runs that succeeded."""
-    succeeded = (jobs.c.kind == kind) & (jobs.c.state == "succeeded")
-    chosen = sa.select(jobs.c.started, jobs.c.finished, jobs.c.units).where(succeeded)
-    rows = connection.execute(chosen.order_by(jobs.c.finished.desc()).limit(PAST_RUNS))
+    rows = connection.execute(_PAST, {"of_kind": kind})
     return [(row.finished - row.started) / max(1, row.units) for row in rows]
 
 
 def _live_abilities(connection: sa.Connection, queue: str, now: float) -> list[frozenset[str]]:
     """Return the abilities of each live worker of a queue."""
-    live = sa.select(workers).where(workers.c.beat > now - LIVE_SECONDS, workers.c.stopping.is_(False))
-    return [frozenset(row.abilities) for row in connection.execute(live) if queue in row.queues]
+    rows = connection.execute(_LIVE, {"since": now - LIVE_SECONDS})
+    return [frozenset(row.abilities) for row in rows if queue in row.queues]
 
 
 def _queue_positions(connection: sa.Connection, queue: str, asked: Sequence[Job]) -> Mapping[str, int]:
@@ -324,7 +329,9 @@ def _queue_positions(connection: sa.Connection, queue: str, asked: Sequence[Job]
     Jobs of a higher priority come first; of one priority owners take turns, by when they were served, then by their oldest
     jobs.
     """
-    levels, ranks = _waiting_owners(connection, queue), connection.execute(_own_ranks(queue, asked)).all()
+    levels = _waiting_owners(connection, queue)
+    asking = {"owners": sorted({job.owner for job in asked}), "asked": [job.id for job in asked]}
+    ranks = connection.execute(_AFTER, {"of_queue": queue, "oldest": min(job.created for job in asked), **asking}).all()
     places: dict[str, int] = {}
     served: dict[str, int] = {}
     higher = 0
@@ -335,7 +342,10 @@ def _queue_positions(connection: sa.Connection, queue: str, asked: Sequence[Job]
         own_turn = {owner: turn for turn, owner in enumerate(owners)}
         # Who is not among them was queued between the two statements.
         rows = [row for row in ranks if row.priority == priority and row.owner in own_turn]
-        found = states.queue_positions(counts, [(own_turn[row.owner], row.before) for row in rows])
+        before = [max(0, waiting[row.owner] - 1 - row.after) for row in rows]
+        found = states.queue_positions(
+            counts, [(own_turn[row.owner], at) for row, at in zip(rows, before, strict=True)]
+        )
         places |= {row.id: higher + place for row, place in zip(rows, found, strict=True)}
         if len(levels) > 1:
             last = states.queue_positions(counts, [(turn, count - 1) for turn, count in enumerate(counts)])
@@ -346,24 +356,45 @@ def _queue_positions(connection: sa.Connection, queue: str, asked: Sequence[Job]
 
 def _waiting_owners(connection: sa.Connection, queue: str) -> Mapping[int, Mapping[str, int]]:
     """Count the jobs that wait in a queue, by priority and by owner in the order of their turns."""
-    table, oldest = jobs.c, sa.func.min(jobs.c.created).label("oldest")
-    waiting = sa.select(table.priority, table.owner, sa.func.count().label("waiting"), oldest)
-    waiting = waiting.add_columns(sa.func.min(table.id).label("first"))
-    waiting = waiting.where(table.queue == queue, table.state == "queued").group_by(table.priority, table.owner)
-    each = waiting.subquery()
-    served = sa.func.coalesce(turns.c.served, 0)
-    chosen = sa.select(each.c.priority, each.c.owner, each.c.waiting)
-    chosen = chosen.outerjoin(turns, (turns.c.owner == each.c.owner) & (turns.c.queue == queue))
     found: dict[int, dict[str, int]] = {}
-    for row in connection.execute(chosen.order_by(served, each.c.oldest, each.c.first)):
+    for row in connection.execute(_WAITING, {"of_queue": queue}):
         found.setdefault(row.priority, {})[row.owner] = row.waiting
     return found
 
 
-def _own_ranks(queue: str, asked: Sequence[Job]) -> "sa.Select[*tuple[Any, ...]]":
-    """Select how many jobs of its own owner and priority wait before each of some jobs."""
-    own, oldest = (jobs.c.owner, jobs.c.priority), (jobs.c.created, jobs.c.id)
-    before = (sa.func.row_number().over(partition_by=own, order_by=oldest) - 1).label("before")
-    waiting = (jobs.c.queue == queue) & (jobs.c.state == "queued") & jobs.c.owner.in_({job.owner for job in asked})
-    ranked = sa.select(jobs.c.id, jobs.c.owner, jobs.c.priority, before).where(waiting).subquery()
-    return sa.select(ranked).where(ranked.c.id.in_([job.id for job in asked]))
+def _select_waiting() -> "sa.Select[*tuple[Any, ...]]":
+    """Owners with jobs that wait in a queue, by priority, in the order of their turns."""
+    own, oldest = (jobs.c.priority, jobs.c.owner), sa.func.min(jobs.c.created).label("oldest")
+    each = sa.select(*own, sa.func.count().label("waiting"), oldest, sa.func.min(jobs.c.id).label("first"))
+    grouped = each.where(*_WAITS).group_by(*own).subquery()
+    chosen = sa.select(grouped.c.priority, grouped.c.owner, grouped.c.waiting)
+    theirs = (turns.c.owner == grouped.c.owner) & (turns.c.queue == sa.bindparam("of_queue"))
+    order = sa.func.coalesce(turns.c.served, 0), grouped.c.oldest, grouped.c.first
+    return chosen.outerjoin(turns, theirs).order_by(*order)
+
+
+def _select_after() -> "sa.Select[*tuple[Any, ...]]":
+    """How many jobs of its own owner and priority wait after each of some jobs: of the newest no others are looked at."""
+    own, newest = (jobs.c.owner, jobs.c.priority), (jobs.c.created.desc(), jobs.c.id.desc())
+    after = (sa.func.row_number().over(partition_by=own, order_by=newest) - 1).label("after")
+    theirs = jobs.c.owner.in_(sa.bindparam("owners", expanding=True)) & (jobs.c.created >= sa.bindparam("oldest"))
+    ranked = sa.select(jobs.c.id, *own, after).where(*_WAITS, theirs).subquery()
+    return sa.select(ranked).where(ranked.c.id.in_(sa.bindparam("asked", expanding=True)))
+
+
+# Made once: to put a statement together takes longer than to have it answered. That a job waits is written out: PostgreSQL
+# takes its index of what waits only where no value says so.
+_IN_QUEUE = jobs.c.queue == sa.bindparam("of_queue")
+_WAITS = (_IN_QUEUE, jobs.c.state == sa.literal_column("'queued'"))
+_WAITING, _AFTER = _select_waiting(), _select_after()
+_ADD, _ADD_PERSON = sa.insert(jobs), sa.insert(job_people)
+_OWNED = sa.select(jobs).where(jobs.c.owner == sa.bindparam("of_owner")).order_by(jobs.c.created, jobs.c.id)
+_OF_ID, _OF_ORDER = (_OWNED.where(column == sa.bindparam("of_id")) for column in (jobs.c.id, jobs.c.order_id))
+_HELD = sa.select(jobs).where(_IN_QUEUE, jobs.c.state.in_(states.LEASED))
+_BEAT = sa.select(workers.c.beat).where(workers.c.id == sa.bindparam("worker"))
+_ALIVE = (workers.c.beat > sa.bindparam("since")) & workers.c.stopping.is_(False)
+_LIVE = sa.select(workers.c.queues, workers.c.abilities).where(_ALIVE)
+_PAST = sa.select(jobs.c.started, jobs.c.finished, jobs.c.units).order_by(jobs.c.finished.desc()).limit(PAST_RUNS)
+_PAST = _PAST.where(jobs.c.kind == sa.bindparam("of_kind"), jobs.c.state == "succeeded")
+_SHOWN = portraits.c.job.in_(sa.bindparam("of_jobs", expanding=True)) & portraits.c.removed.is_(None)
+_PORTRAITS = sa.select(portraits.c.job, portraits.c.id).where(_SHOWN).order_by(portraits.c.number, portraits.c.id)

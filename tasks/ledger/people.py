@@ -1,6 +1,6 @@
 """People with their consents, selfies, training sets and identities; `privacy.erasures` erases them."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -13,7 +13,6 @@ from tasks.ledger import transitions, usage
 from tasks.ledger.database import new_id
 from tasks.ledger.idempotency import made_before
 from tasks.ledger.privacy.consents import ConsentState, Statement, consent_states, require_consent
-from tasks.ledger.privacy.retention import favourites_of
 from tasks.ledger.rows import (
     ConsentRow,
     IdentityRow,
@@ -113,37 +112,31 @@ class PersonRepository(Repository):
     def summarize(self, persons: Sequence[PersonRow]) -> dict[str, PersonSummary]:
         """Return the summaries of people who were just read, by id."""
         ids = [each.id for each in persons]
+        named = {"of_persons": ids}
         with self.database.read() as connection:
-
-            def by_person(table: sa.Table, value: "sa.ColumnElement[Any]", *conditions: Any) -> dict[str, Any]:
-                chosen = sa.select(table.c.person, value).where(table.c.person.in_(ids), *conditions)
-                return {row[0]: row[1] for row in connection.execute(chosen.group_by(table.c.person))}
-
             states_of = consent_states(connection, ids)
-            marked = favourites_of(connection, ids)
-            drawn, agreed = _count_portraits(connection, ids), _latest_consents(connection, ids)
-            newest = by_person(identities, sa.func.max(identities.c.id))
-            chosen = sa.select(identities.c.person, identities.c.base)
-            mine = chosen.where(identities.c.person.in_(ids), identities.c.base != "")
-            bases_of = connection.execute(mine.order_by(identities.c.id.desc())).all()
-            theirs = sa.select(selfies).where(selfies.c.person.in_(ids), there(selfies))
-            rows = connection.execute(theirs.order_by(selfies.c.id)).all()
-        judged = [row_as(SelfieRow, row) for row in rows]
-        bases = {id: tuple(dict.fromkeys(row.base for row in bases_of if row.person == id)) for id in ids}
-        photos = {id: [photo for photo in judged if photo.person == id] for id in ids}
+            drawn = {row.person: row for row in connection.execute(_PORTRAITS, named)}
+            agreed = {row.person: row_as(ConsentRow, row) for row in connection.execute(_CONSENTS, named)}
+            learned, photos = (_by_person(ids, connection.execute(each, named)) for each in (_IDENTITIES, _SELFIES))
         return {
             id: PersonSummary(
                 photos=len(photos[id]),
                 consent_state=states_of[id],
-                identity=newest.get(id),
-                bases=bases[id],
-                judged=photos[id],
-                favourites=id in marked,
-                portraits=drawn.get(id, 0),
+                identity=next((row.id for row in learned[id]), None),
+                bases=tuple(dict.fromkeys(row.base for row in learned[id] if row.base)),
+                judged=[row_as(SelfieRow, row) for row in photos[id]],
+                favourites=id in drawn and drawn[id].favourites > 0,
+                portraits=drawn[id].there if id in drawn else 0,
                 latest_consent=agreed.get(id),
             )
             for id in ids
         }
+
+    def newest_identity(self, owner: str, person: str) -> str | None:
+        """Return the id of the newest identity of a person, None without one; raises as `require_consent`."""
+        with self.database.read() as connection:
+            require_consent(connection, owner, [person], lock=False)
+            return connection.scalar(_NEWEST_IDENTITY, {"of_person": person})
 
     def names(self, owner: str, ids: Collection[str]) -> Mapping[str, str]:
         """The names of the owner's people with these ids; who is not there is left out."""
@@ -291,17 +284,12 @@ def _insert_consent(
     return consent
 
 
-def _count_portraits(connection: sa.Connection, persons: Collection[str]) -> Mapping[str, int]:
-    """Count the portraits that people are on, by person."""
-    chosen = sa.select(job_people.c.person, sa.func.count()).join(portraits, portraits.c.job == job_people.c.job)
-    shown = job_people.c.person.in_(persons) & there(portraits)
-    return {row[0]: row[1] for row in connection.execute(chosen.where(shown).group_by(job_people.c.person))}
-
-
-def _latest_consents(connection: sa.Connection, persons: Collection[str]) -> Mapping[str, ConsentRow]:
-    """The newest record of consent of each person."""
-    chosen = sa.select(consents).where(consents.c.person.in_(persons)).order_by(consents.c.id)
-    return {row.person: row_as(ConsentRow, row) for row in connection.execute(chosen)}
+def _by_person(ids: Sequence[str], rows: Iterable[Any]) -> Mapping[str, Sequence[sa.Row[Any]]]:
+    """Rows of these people by person, in their order."""
+    found: dict[str, list[sa.Row[Any]]] = {id: [] for id in ids}
+    for row in rows:
+        found[row.person].append(row)
+    return found
 
 
 def _count(connection: sa.Connection, owner: str) -> int:
@@ -314,3 +302,18 @@ def _cancel_jobs(connection: sa.Connection, person: str, now: float) -> Sequence
     for id in job_ids:
         transitions.change_any(connection, id, lambda job: job if job.done else states.request_cancel(job, now), now)
     return job_ids
+
+
+# Made once: to put a statement together takes longer than to have it answered.
+_PERSONS = sa.bindparam("of_persons", expanding=True)
+_PORTRAITS = sa.select(
+    job_people.c.person,
+    sa.func.count(sa.case((portraits.c.removed.is_(None), 1))).label("there"),
+    sa.func.count(sa.case((portraits.c.favourite.is_(True), 1))).label("favourites"),
+).join(portraits, portraits.c.job == job_people.c.job)
+_PORTRAITS = _PORTRAITS.where(job_people.c.person.in_(_PERSONS)).group_by(job_people.c.person)
+_CONSENTS = sa.select(consents).where(consents.c.person.in_(_PERSONS)).order_by(consents.c.id)
+_IDENTITIES = sa.select(identities.c.person, identities.c.id, identities.c.base)
+_IDENTITIES = _IDENTITIES.where(identities.c.person.in_(_PERSONS)).order_by(identities.c.id.desc())
+_SELFIES = sa.select(selfies).where(selfies.c.person.in_(_PERSONS), there(selfies)).order_by(selfies.c.id)
+_NEWEST_IDENTITY = sa.select(sa.func.max(identities.c.id)).where(identities.c.person == sa.bindparam("of_person"))

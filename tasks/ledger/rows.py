@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import sqlalchemy as sa
@@ -331,16 +332,19 @@ def there(table: sa.Table) -> sa.ColumnElement[bool]:
     return table.c.removed.is_(None) if "removed" in table.c else sa.true()
 
 
+# Made once for each table: to put a statement together takes longer than to have it answered.
+_OWNED = cache(lambda table: sa.select(table).filter_by(id=sa.bindparam("of_id"), owner=sa.bindparam("of_owner")))
+
+
 def get_owned(connection: sa.Connection, table: sa.Table, owner: str, id: str, removed: bool = False) -> sa.Row[Any]:
     """Return the owner's row, with `removed` also one that can be restored.
 
     Raises `UserError`: `erased` when it was, `not_found` when it was deleted, is not theirs or never was.
     """
-    row = connection.execute(sa.select(table).where(table.c.id == id, table.c.owner == owner)).first()
+    row = connection.execute(_OWNED(table), {"of_id": id, "of_owner": owner}).first()
     if row is not None and (removed or row._mapping.get("removed") is None):
         return row
-    tombstone = connection.execute(sa.select(erased.c.id).where(erased.c.id == id, erased.c.owner == owner)).first()
-    if tombstone is not None:
+    if connection.execute(_OWNED(erased), {"of_id": id, "of_owner": owner}).first() is not None:
         raise UserError("erased", "It was erased.")
     raise UserError("not_found", f"There is nothing of yours with the id {id[:64]!r}.")
 
@@ -357,16 +361,14 @@ class Repository:
 
     database: Database
 
-    def _find(self, kind: type[T], chosen: "sa.Select[Any]") -> T | None:
-        """Return the first row that `chosen` selects, None without one."""
-        with self.database.read() as connection:
-            row = connection.execute(chosen.limit(1)).first()
-            return None if row is None else row_as(kind, row)
+    def _find(self, kind: type[T], chosen: "sa.Select[Any]", **values: Any) -> T | None:
+        """Return the one row that `chosen` selects with these values of its parameters, None without one."""
+        return next(iter(self._all(kind, chosen, **values)), None)
 
-    def _all(self, kind: type[T], chosen: "sa.Select[Any]") -> Sequence[T]:
-        """Return the rows that `chosen` selects."""
+    def _all(self, kind: type[T], chosen: "sa.Select[Any]", **values: Any) -> Sequence[T]:
+        """Return the rows that `chosen` selects with these values of its parameters."""
         with self.database.read() as connection:
-            return [row_as(kind, row) for row in connection.execute(chosen)]
+            return [row_as(kind, row) for row in connection.execute(chosen, values)]
 
     def _page(
         self, convert: Callable[[sa.Row[Any]], T], chosen: "sa.Select[Any]", cursor: str | None, limit: int
@@ -377,9 +379,8 @@ class Repository:
             chosen = chosen.where(ids < cursor)
         with self.database.read() as connection:
             rows = connection.execute(chosen.order_by(ids.desc()).limit(limit + 1)).all()
-        return Page(
-            [convert(row) for row in rows[:limit]], rows[limit - 1]._mapping["id"] if len(rows) > limit else None
-        )
+        more = rows[limit - 1]._mapping["id"] if len(rows) > limit else None
+        return Page([convert(row) for row in rows[:limit]], more)
 
     def _owned(self, kind: type[T], table: sa.Table, owner: str, id: str) -> T:
         """Return the owner's row; raises as `get_owned`."""

@@ -46,12 +46,9 @@ class StyleRepository(Repository):
 
     def find(self, id: str, version: int | None = None) -> StyleRow | None:
         """Return the version that `get` returns, or None when there is none."""
-        chosen = sa.select(style_versions).where(style_versions.c.id == id)
         if version is None:
-            chosen = chosen.where(_not_retired()).order_by(style_versions.c.version.desc())
-        else:
-            chosen = chosen.where(style_versions.c.version == version)
-        return self._find(StyleRow, chosen)
+            return self._find(StyleRow, _NEWEST, of_id=id)
+        return self._find(StyleRow, _VERSION, of_id=id, of_version=version)
 
     def list(self, retired: bool = False) -> Sequence[StyleRow]:
         """Every version by id and number; retired ones only with `retired`."""
@@ -80,6 +77,12 @@ class StyleRepository(Repository):
 
 def _not_retired() -> sa.ColumnElement[bool]:
     return style_versions.c.retired.is_(None)
+
+
+# Made once: to put a statement together takes longer than to have it answered.
+_OF_ID = sa.select(style_versions).where(style_versions.c.id == sa.bindparam("of_id"))
+_NEWEST = _OF_ID.where(_not_retired()).order_by(style_versions.c.version.desc()).limit(1)
+_VERSION = _OF_ID.where(style_versions.c.version == sa.bindparam("of_version"))
 
 
 class DraftRepository(Repository):

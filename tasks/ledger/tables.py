@@ -20,6 +20,7 @@ metadata = sa.MetaData(
 
 _ID = sa.String(64)
 _TIME = sa.Double
+_REMOVED, _THERE = sa.text("removed IS NOT NULL"), sa.text("removed IS NULL")
 Type: TypeAlias = sa.types.TypeEngine[Any]
 
 
@@ -118,8 +119,9 @@ selfies = sa.Table(
     *_values(sa.JSON, "reasons", "quality"),
     sa.Column("uses", sa.JSON, nullable=False, server_default="{}"),
     sa.Column("created", _TIME, nullable=False),
-    sa.Column("removed", _TIME, index=True),
+    sa.Column("removed", _TIME),
     *_optional(sa.JSON(none_as_null=True), "faces", "face"),
+    sa.Index(None, "removed", postgresql_where=_REMOVED, sqlite_where=_REMOVED),
     sa.UniqueConstraint("person", "sha256"),
 )
 
@@ -135,9 +137,8 @@ jobs = sa.Table(
     *_values(sa.String(400), "needs", "message"),
     *_values(sa.Integer, "priority", "units", "preview", "losses", "failures"),
     sa.Column("phase", sa.String(40), nullable=False),
-    sa.Column("progress", sa.Double, nullable=False),
+    *_values(sa.Double, "progress", "created"),
     sa.Column("fault", sa.JSON(none_as_null=True)),
-    sa.Column("created", _TIME, nullable=False),
     *_optional(_TIME, "started", "finished", "lease_until", "seen"),
     sa.Column("worker", sa.String(120)),
     sa.Column("token", sa.String(64)),
@@ -233,12 +234,13 @@ portraits = sa.Table(
     *_values(sa.JSON, "likeness", "scores", "recipe"),
     sa.Column("favourite", sa.Boolean, nullable=False),
     sa.Column("created", _TIME, nullable=False),
-    *_optional(_TIME, "used", "distance"),
-    sa.Column("removed", _TIME, index=True),
+    *_optional(_TIME, "used", "distance", "removed"),
     sa.Column("title", sa.String(80), nullable=False, server_default=""),
     sa.Column("rules_broken", sa.Integer, nullable=False, server_default="0"),
     sa.Index(None, "owner", "id"),
     sa.Index(None, "style", "id"),
+    sa.Index("ix_portraits_there", "owner", "created", postgresql_where=_THERE, sqlite_where=_THERE),
+    sa.Index(None, "removed", postgresql_where=_REMOVED, sqlite_where=_REMOVED),
     sa.UniqueConstraint("job", "number"),
 )
 
@@ -259,9 +261,8 @@ erasures = sa.Table(
     sa.Column("actor", sa.String(200), nullable=False),
     *_values(_TIME, "asked", "until"),
     *_values(sa.JSON, "targets", "ids"),
-    sa.Column("done", _TIME),
+    sa.Column("done", _TIME, index=True),
     sa.Index(None, "owner", "id"),
-    sa.Index(None, "done"),
 )
 
 api_keys = sa.Table(
@@ -328,9 +329,9 @@ templates = sa.Table(
     sa.Column("job", _ID, nullable=False),
     sa.Column("created", _TIME, nullable=False),
     sa.Column("statement", sa.String(40), nullable=False, server_default=""),
-    *_optional(_TIME, "used", "warned"),
-    sa.Column("removed", _TIME, index=True),
+    *_optional(_TIME, "used", "warned", "removed"),
     sa.Index(None, "owner", "id"),
+    sa.Index(None, "removed", postgresql_where=_REMOVED, sqlite_where=_REMOVED),
 )
 
 idempotency_keys = sa.Table(

@@ -19,6 +19,7 @@ from tasks.ledger.rows import DeliveryRow, get_owned
 from tasks.ledger.tables import job_events, jobs, portraits, webhook_deliveries, webhooks
 from tasks.telemetry import metrics
 
+_ADD_EVENT = sa.insert(job_events)
 Transition = Callable[[Job], Job]
 
 
@@ -80,7 +81,7 @@ def record_event(connection: sa.Connection, job: Job, now: float, kind: str = "s
     data = {"phase": job.phase, "progress": round(job.progress, 4), "message": job.message, "preview": job.preview}
     if job.fault is not None:
         data["fault"] = {"code": job.fault.code, "message": job.fault.message}
-    connection.execute(sa.insert(job_events).values(job=job.id, at=now, kind=kind, state=job.state, data=data))
+    connection.execute(_ADD_EVENT, {"job": job.id, "at": now, "kind": kind, "state": job.state, "data": data})
     if kind == "state" and job.state in FINISHED:
         _enqueue_webhooks(connection, job, now)
 

@@ -67,13 +67,8 @@ class UsageRepository(Repository):
 
     def today(self, owner: str, now: float) -> Mapping[Kind, Use]:
         """What an owner used within 24 hours; every kind is there."""
-        lately = (usage.c.owner == owner) & (usage.c.at > now - DAY)
-        chosen = sa.select(usage.c.kind, sa.func.sum(usage.c.amount), sa.func.min(usage.c.at)).where(lately)
         with self.database.read() as connection:
-            found = {
-                kind: Use(int(amount), at) for kind, amount, at in connection.execute(chosen.group_by(usage.c.kind))
-            }
-        return {kind: found.get(kind, Use()) for kind in get_args(Kind)}
+            return used_of_each(connection, owner, get_args(Kind), now)
 
     def begin_upload(self, owner: str, size: int, most: int, now: float) -> int:
         """Charge the bytes of an upload before they are read, and return the charge's id for `end_upload`.
@@ -122,10 +117,14 @@ class UsageRepository(Repository):
 
 def used(connection: sa.Connection, owner: str, kind: Kind, now: float) -> Use:
     """What an owner used of one kind within 24 hours."""
-    lately = (usage.c.owner == owner) & (usage.c.kind == kind) & (usage.c.at > now - DAY)
-    chosen = sa.select(sa.func.coalesce(sa.func.sum(usage.c.amount), 0), sa.func.min(usage.c.at)).where(lately)
-    amount, oldest = connection.execute(chosen).one()
-    return Use(int(amount), oldest)
+    return used_of_each(connection, owner, [kind], now)[kind]
+
+
+def used_of_each(connection: sa.Connection, owner: str, kinds: Collection[Kind], now: float) -> Mapping[Kind, Use]:
+    """What an owner used of some kinds within 24 hours; each of them is there."""
+    rows = connection.execute(_USED, {"of_owner": owner, "kinds": sorted(kinds), "since": now - DAY})
+    found = {row.kind: Use(int(row.amount), row.oldest) for row in rows}
+    return {kind: found.get(kind, Use()) for kind in kinds}
 
 
 def charge(connection: sa.Connection, owner: str, amounts: Mapping[Kind, int], now: float, job: str = "") -> None:
@@ -136,7 +135,7 @@ def charge(connection: sa.Connection, owner: str, amounts: Mapping[Kind, int], n
         if amount
     ]
     if rows:
-        connection.execute(sa.insert(usage), rows)
+        connection.execute(_ADD, rows)
 
 
 def charge_photo(connection: sa.Connection, owner: str, photos_a_day: int, now: float) -> None:
@@ -178,8 +177,10 @@ def drop_order(connection: sa.Connection, job: Job) -> None:
 def check_order(connection: sa.Connection, placed: Sequence[Job], allowance: Allowance, now: float) -> None:
     """Check the jobs of one order, all of one owner, together; raises `quota_…` with `retry_after`, `order_too_large`."""
     owner = placed[0].owner
-    _check_active(connection, owner, len(placed), allowance.jobs)
-    _check_worker_seconds(connection, owner, allowance.worker_seconds_a_day, now)
+    before = used_of_each(connection, owner, ("worker_seconds", *ORDERED), now)
+    running = connection.execute(_RUNNING, {"of_owner": owner, "now": now}).one()
+    _check_active(running.active, len(placed), allowance.jobs)
+    _check_worker_seconds(before["worker_seconds"], running.seconds or 0.0, allowance.worker_seconds_a_day, now)
     wanted: dict[Kind, int] = {}
     for at, job in enumerate(placed):
         amounts = _amounts(connection, job)
@@ -198,20 +199,17 @@ def check_order(connection: sa.Connection, placed: Sequence[Job], allowance: All
         "training_steps": allowance.training_steps_a_day,
     }
     for kind, amount in wanted.items():
-        before = used(connection, owner, kind, now)
-        if before.amount + amount > most[kind]:
-            _refuse(kind, most[kind], before, now)
+        if before[kind].amount + amount > most[kind]:
+            _refuse(kind, most[kind], before[kind], now)
 
 
 def count_active(connection: sa.Connection, owner: str) -> int:
     """Count the owner's jobs that have not ended."""
-    chosen = sa.select(sa.func.count()).where(jobs.c.owner == owner, jobs.c.state.not_in(FINISHED))
-    return connection.scalar(chosen) or 0
+    return connection.execute(_RUNNING, {"of_owner": owner, "now": 0.0}).one().active
 
 
-def _check_active(connection: sa.Connection, owner: str, more: int, most: int) -> None:
-    """Raise `quota_jobs` where an owner would have more than `most` jobs that have not ended."""
-    active = count_active(connection, owner)
+def _check_active(active: int, more: int, most: int) -> None:
+    """Raise `quota_jobs` where an owner with so many jobs that have not ended would have more than `most` of them."""
     if active + more <= most:
         return
     sentence = f"{most} jobs at once are allowed. Wait until one has ended."
@@ -252,14 +250,9 @@ def _refuse(kind: Kind, most: int, before: Use, now: float) -> NoReturn:
     raise UserError(code, sentence, {"retry_after": before.wait(now)})
 
 
-def _check_worker_seconds(connection: sa.Connection, owner: str, most: float, now: float) -> None:
-    """Raise `quota_compute` when workers spent as long on an owner's jobs as they may within a day."""
-    before = used(connection, owner, "worker_seconds", now)
-    running = sa.select(jobs.c.started).where(
-        jobs.c.owner == owner, jobs.c.state.in_(LEASED), jobs.c.started.is_not(None)
-    )
-    seconds = before.amount + sum(max(0.0, now - started) for started in connection.scalars(running))
-    if seconds >= most:
+def _check_worker_seconds(before: Use, running: float, most: float, now: float) -> None:
+    """Raise `quota_compute` when workers spent as long on an owner's jobs as they may within a day, with those that run."""
+    if before.amount + running >= most:
         sentence = (
             f"Workers spend {most / 3600:g} hours a day on one owner's jobs, and these are used. Try again later."
         )
@@ -280,6 +273,19 @@ def _pixels(connection: sa.Connection, job: Job) -> int:
     size, template = job.params.get("size"), job.params.get("template")
     if size:
         return int(size[0]) * int(size[1])
+    if not template:
+        return USUAL_PIXELS
     mine = (templates.c.id == template) & (templates.c.owner == job.owner)
     chosen = sa.select(templates.c.width * templates.c.height).where(mine)
-    return int((connection.scalar(chosen) if template else None) or USUAL_PIXELS)
+    return int(connection.scalar(chosen) or USUAL_PIXELS)
+
+
+# Made once: to put a statement together takes longer than to have it answered.
+_ADD = sa.insert(usage)
+_USED = sa.select(usage.c.kind, sa.func.sum(usage.c.amount).label("amount"), sa.func.min(usage.c.at).label("oldest"))
+_USED = _USED.where(usage.c.owner == sa.bindparam("of_owner"), usage.c.kind.in_(sa.bindparam("kinds", expanding=True)))
+_USED = _USED.where(usage.c.at > sa.bindparam("since")).group_by(usage.c.kind)
+_LASTED = sa.bindparam("now", type_=sa.Double) - jobs.c.started
+_BUSY = jobs.c.state.in_(LEASED) & (_LASTED > 0)
+_RUNNING = sa.select(sa.func.count().label("active"), sa.func.sum(sa.case((_BUSY, _LASTED))).label("seconds"))
+_RUNNING = _RUNNING.where(jobs.c.owner == sa.bindparam("of_owner"), jobs.c.state.not_in(FINISHED))

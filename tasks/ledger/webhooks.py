@@ -78,7 +78,7 @@ class WebhookRepository(Repository):
 
     def has_due(self, now: float) -> bool:
         """Whether a delivery is due."""
-        return self._find(DeliveryRow, sa.select(deliveries).where(_is_due(now))) is not None
+        return self._find(DeliveryRow, sa.select(deliveries).where(_is_due(now)).limit(1)) is not None
 
     def due_webhooks(self, now: float) -> Mapping[str, str]:
         """Return the URLs of the webhooks with due deliveries by id, that of the most overdue first."""

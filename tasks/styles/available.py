@@ -1,8 +1,10 @@
 """The styles available in an installation: published versions, else built-in styles of the same id."""
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from portrait.errors import OperatorError, UserError
 from tasks.files import Files
@@ -10,12 +12,18 @@ from tasks.ledger.ledger import Ledger
 from tasks.ledger.rows import StyleRow
 from templates.catalog import BUILTIN, Catalog, Entry
 from templates.hashes import PREVIEW
-from templates.schema import parse_stored
+from templates.schema import StyleFile, parse_stored
 
 
 def shows_samples(entry: Entry) -> bool:
     """Whether a style's card shows sample people: it is built in, or nobody chose a picture for it."""
     return entry.folder.parent == BUILTIN or not (entry.folder / PREVIEW).is_file()
+
+
+@lru_cache(maxsize=1024)
+def _parse(id: str, content: str) -> StyleFile:
+    """The style of a published version, by its content as JSON, validated once; raises `OperatorError` (`bad_style`)."""
+    return parse_stored(json.loads(content), id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ class AvailableStyles:
 
     def entry(self, row: StyleRow) -> Entry:
         """A published version as a catalogue entry; raises `OperatorError` (`bad_style`)."""
-        style = parse_stored(row.content, row.id)
+        style = _parse(row.id, json.dumps(row.content))
         return Entry(style, self.files.fetch_folder(self.files.style(row.id, row.version)))
 
     def _published(self) -> Sequence[StyleRow]:

@@ -1,6 +1,7 @@
-"""Asks the task API as fast as it answers, from a process of its own: `python -m tests.benchmarks.load ADDRESS PERSON`.
+"""Asks the task API as fast as it answers, from a process of its own: `python -m tests.benchmarks.load ADDRESS PERSON PID`.
 
-The key comes by the environment, KEY. Tells seconds of each request, and of all, as one JSON document.
+The key comes by the environment, KEY; PID is that of the API's process. Tells as one JSON document the seconds of each request
+and of all, and the seconds of CPU that the API spent on one.
 """
 
 import json
@@ -9,6 +10,8 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
@@ -18,12 +21,31 @@ POSTS, GETS = 75, 250
 """Requests of each client."""
 
 
-def measured(address: str, key: str, count: int, ask: Callable[[httpx.Client], httpx.Response]) -> dict[str, object]:
-    """Seconds of each request, and of the whole."""
+@dataclass(frozen=True, slots=True)
+class Api:
+    """An API that is asked."""
+
+    address: str
+    key: str
+    pid: int
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(
+            base_url=self.address, headers={"authorization": f"Bearer {self.key}"}, trust_env=False, timeout=30
+        )
+
+    def cpu(self) -> float:
+        """Seconds of CPU that its process has spent so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measured(api: Api, count: int, ask: Callable[[httpx.Client], httpx.Response]) -> dict[str, object]:
+    """Seconds of each request, of the whole, and of CPU a request."""
 
     def client(_: int) -> list[float]:
         seconds = []
-        with httpx.Client(base_url=address, headers={"authorization": f"Bearer {key}"}, trust_env=False) as http:
+        with api.client() as http:
             ask(http).raise_for_status()
             for _ in range(count):
                 began = time.perf_counter()
@@ -31,19 +53,19 @@ def measured(address: str, key: str, count: int, ask: Callable[[httpx.Client], h
                 seconds.append(time.perf_counter() - began)
         return seconds
 
-    began = time.perf_counter()
+    began, before = time.perf_counter(), api.cpu()
     with ThreadPoolExecutor(CLIENTS) as pool:
         seconds = [each for part in pool.map(client, range(CLIENTS)) for each in part]
-    return {"each": seconds, "all": time.perf_counter() - began}
+    return {"each": seconds, "all": time.perf_counter() - began, "cpu": (api.cpu() - before) / (len(seconds) + CLIENTS)}
 
 
-def main(address: str, person: str) -> None:
+def main(address: str, person: str, pid: str) -> None:
     order = {"people": {"1": person}, "style": "studio-warm", "count": 1}
-    key = os.environ["KEY"]
-    posts = measured(address, key, POSTS, lambda http: http.post("/v1/generations", json=order))
-    with httpx.Client(base_url=address, headers={"authorization": f"Bearer {key}"}, trust_env=False) as http:
+    api = Api(address, os.environ["KEY"], int(pid))
+    posts = measured(api, POSTS, lambda http: http.post("/v1/generations", json=order))
+    with api.client() as http:
         job = http.get("/v1/jobs").json()["items"][0]["id"]
-    gets = measured(address, key, GETS, lambda http: http.get(f"/v1/jobs/{job}"))
+    gets = measured(api, GETS, lambda http: http.get(f"/v1/jobs/{job}"))
     sys.stdout.write(json.dumps({"POST /v1/generations": posts, "GET /v1/jobs/ID": gets}))
 
 

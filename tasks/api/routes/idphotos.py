@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from pipelines import deliver
 from pipelines.idphotos import sheets
@@ -16,7 +16,7 @@ from portrait.errors import UserError
 from portrait.idphoto_spec import spec_from_dict
 from tasks import file_names, schemas
 from tasks.api import images
-from tasks.api.context import AuthenticatedRoute, CallerDep, ContextDep, PathId
+from tasks.api.context import AuthenticatedRoute, CallerDep, ContextDep, PathId, from_parameters
 from tasks.api.problems import problem_responses
 from tasks.api.routes import portraits
 from tasks.ledger.rows import PortraitRow
@@ -69,7 +69,7 @@ class SheetOptions:
     responses={**SHEET_RESPONSES, **problem_responses(401, 404, 410, 422)},
 )
 def get_sheet(
-    id: PathId, context: ContextDep, caller: CallerDep, asked: Annotated[SheetOptions, Depends()]
+    id: PathId, context: ContextDep, caller: CallerDep, asked: Annotated[SheetOptions, from_parameters(SheetOptions)]
 ) -> Response:
     """As many prints of a portrait as fit on a paper, with crop marks, to be printed at 100 %."""
     row = context.ledger.portraits.get(caller.owner, id)

@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 import anyio
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
@@ -23,6 +23,7 @@ from tasks.api.context import (
     PagingDep,
     PathId,
     created,
+    from_parameters,
 )
 from tasks.api.problems import problem_responses
 from tasks.api.routes.styles import NO_WORKER, missing_by_ability
@@ -63,7 +64,7 @@ class JobQuery:
         return JobFilter(self.state or (), self.kind or "", self.order, self.seen, self.person)
 
 
-FilterDep: TypeAlias = Annotated[JobQuery, Depends()]
+FilterDep: TypeAlias = Annotated[JobQuery, from_parameters(JobQuery)]
 
 
 @router.get("/jobs", responses=problem_responses(401, 422))
@@ -97,10 +98,10 @@ def mark_seen(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Job
 @router.get("/jobs/{id}", responses=problem_responses(401, 404, 410, 422))
 def get_job(id: PathId, context: ContextDep, caller: CallerDep, response: Response) -> schemas.Job:
     """One job; `Retry-After` says when to poll again, while it has not ended."""
-    job = context.ledger.jobs.get(caller.owner, id)
+    job, status = context.ledger.jobs.get_with_status(caller.owner, id, context.now(), _silent_seconds(context))
     if not job.done:
         response.headers["Retry-After"] = str(RETRY_AFTER)
-    return job_response(context, job)
+    return _with_status(context, [job], {id: status})[0]
 
 
 @router.post("/jobs/{id}/cancel", status_code=202, responses=problem_responses(401, 404, 409, 410, 422))
@@ -168,7 +169,13 @@ def job_response(context: AppContext, job: Job) -> schemas.Job:
 
 def job_responses(context: AppContext, jobs: Sequence[Job]) -> list[schemas.Job]:
     """Several jobs as `job_response` gives each."""
-    found = context.ledger.jobs.queue_statuses(jobs, context.now(), _silent_seconds(context))
+    return _with_status(
+        context, jobs, context.ledger.jobs.queue_statuses(jobs, context.now(), _silent_seconds(context))
+    )
+
+
+def _with_status(context: AppContext, jobs: Sequence[Job], found: Mapping[str, QueueStatus]) -> list[schemas.Job]:
+    """Jobs with their statuses by id, and what is missing where no live worker can do one."""
     lines = missing_by_ability(context) if any(each.missing for each in found.values()) else {}
     return [serializers.serialize_job(job, found[job.id], _missing(lines, found[job.id])) for job in jobs]
 

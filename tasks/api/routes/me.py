@@ -7,7 +7,7 @@ from fastapi.responses import StreamingResponse
 
 from tasks import exporting, schemas
 from tasks.api import serializers
-from tasks.api.context import AppContext, CallerDep, ContextDep, PagingDep, PathId
+from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, PagingDep, PathId
 from tasks.api.problems import problem_responses
 from tasks.api.routes.portraits import ZIP_RESPONSES
 from tasks.auth import Caller
@@ -17,7 +17,7 @@ Account: TypeAlias = Annotated[
     bool, Query(description="Also the key or session that asks: nothing opens anything of the caller's afterwards.")
 ]
 
-router = APIRouter(prefix="/me", tags=["me"])
+router = APIRouter(prefix="/me", tags=["me"], route_class=AuthenticatedRoute)
 
 
 @router.get("", responses=problem_responses(401))

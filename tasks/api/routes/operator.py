@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 
 from pipelines import model_requirements
 from pipelines.model_store.store import ModelStore
@@ -22,6 +22,7 @@ from tasks.api.context import (
     OperatorDep,
     PagingDep,
     PathId,
+    from_parameters,
     page_of,
 )
 from tasks.api.problems import problem_responses
@@ -68,7 +69,7 @@ def get_any_job(id: PathId, context: ContextDep, _: OperatorDep) -> schemas.Job:
 
 @router.get("/jobs/{id}/log", responses=problem_responses(401, 403, 404, 422))
 def get_job_log(
-    id: PathId, context: ContextDep, _: OperatorDep, paging: Annotated[LogPaging, Depends()]
+    id: PathId, context: ContextDep, _: OperatorDep, paging: Annotated[LogPaging, from_parameters(LogPaging)]
 ) -> schemas.Page[schemas.JobLogEntry]:
     """The states and steps of a job in their order: without messages, which may name somebody's photo."""
     owner, after = context.ledger.jobs.get_any(id).owner, int(paging.cursor or 0)

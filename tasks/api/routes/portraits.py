@@ -17,7 +17,16 @@ from pipelines.model_store.store import ModelStore
 from portrait.errors import OperatorError, UserError
 from tasks import exporting, file_names, schemas
 from tasks.api import images, serializers
-from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, PagingDep, PathId, UndoQuery
+from tasks.api.context import (
+    AppContext,
+    AuthenticatedRoute,
+    CallerDep,
+    ContextDep,
+    PagingDep,
+    PathId,
+    UndoQuery,
+    from_parameters,
+)
 from tasks.api.images import Side
 from tasks.api.problems import problem_responses
 from tasks.ledger.pictures import PortraitFilter, PortraitSort
@@ -41,7 +50,7 @@ Format: TypeAlias = Annotated[
 Titles: TypeAlias = Annotated[Language, Query(description="Of the style's title in the name of the file.")]
 
 
-def get_filter(
+async def get_filter(
     person: FilterQuery = "", job: FilterQuery = "", favourite: bool = False, order: FilterQuery = ""
 ) -> PortraitFilter:
     """The filter that a request names."""
@@ -70,7 +79,7 @@ class Rendering:
         return self.format or row.format
 
 
-RenderingDep = Annotated[Rendering, Depends()]
+RenderingDep = Annotated[Rendering, from_parameters(Rendering)]
 
 
 @router.get("", responses=problem_responses(401, 422))

@@ -22,10 +22,10 @@ VERIFY_SECONDS = 60
 """Seconds that a request waits for its turn and its answer."""
 
 
-def get_visitor(request: Request, context: ContextDep) -> auth.Caller | None:
+async def get_visitor(request: Request, context: ContextDep) -> auth.Caller | None:
     """The caller, or None for somebody who sends no key; raises `unauthenticated` for a key that opens nothing."""
     known = "authorization" in request.headers
-    return api_context.get_caller(request, context, None) if known else None
+    return await api_context.get_caller(request, context, None) if known else None
 
 
 VisitorDep: TypeAlias = Annotated[auth.Caller | None, Depends(get_visitor)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -45,8 +46,7 @@ class SessionRepository(Repository):
 
     def find(self, hash: str, now: float) -> SessionRow | None:
         """Return the session with this hash, None when it has ended, its owner is disabled, or it never was."""
-        chosen = sa.select(sessions).where(sessions.c.hash == hash, _valid(now), enabled(sessions.c.owner))
-        return self._find(SessionRow, chosen)
+        return self._find(SessionRow, _FIND, of_hash=hash, now=now)
 
     def hold(self, id: str, now: float, connection: sa.Connection) -> bool:
         """Whether a session is valid, and will be until this transaction ends."""
@@ -84,8 +84,13 @@ def _end_codes(connection: sa.Connection, owner: str) -> None:
     connection.execute(sa.delete(sign_in_codes).where(sign_in_codes.c.owner == owner))
 
 
-def _valid(now: float) -> sa.ColumnElement[bool]:
+def _valid(now: float | sa.ColumnElement[float]) -> sa.ColumnElement[bool]:
     """Neither idle nor at its last day, and with its key: also a session that was opened while the key was being revoked."""
     key = sa.exists().where(api_keys.c.id == sessions.c.key, api_keys.c.revoked.is_(None))
     in_time = (sessions.c.expires > now) & (sessions.c.used + sessions.c.idle > now)
     return in_time & (sessions.c.key.is_(None) | key)
+
+
+# Made once: to put a statement together takes longer than to have it answered.
+_NOW: sa.ColumnElement[Any] = sa.bindparam("now", type_=sa.Double)
+_FIND = sa.select(sessions).where(sessions.c.hash == sa.bindparam("of_hash"), _valid(_NOW), enabled(sessions.c.owner))

@@ -21,6 +21,7 @@ blocked_people = sa.Table(
     sa.Column("added", sa.Double, nullable=False),
     sa.Column("embeddings", sa.JSON, nullable=False),
 )
+_ANY = sa.select(blocked_people.c.id).limit(1)
 SENTENCE = "This person is not drawn here. If that is a mistake, ask whoever runs this installation."
 
 
@@ -56,7 +57,8 @@ class BlockedPersonRepository(Repository):
 
     def any(self) -> bool:
         """Return whether there is one."""
-        return self._find(BlockedPersonRow, sa.select(blocked_people)) is not None
+        with self.database.read() as connection:
+            return connection.scalar(_ANY) is not None
 
     def has(self, faces: Sequence[Mapping[str, Sequence[float] | Vector]]) -> bool:
         """Return whether one of some people, by their mean embeddings, is among them.

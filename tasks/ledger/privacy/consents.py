@@ -90,28 +90,24 @@ def require_consent(connection: sa.Connection, owner: str, persons: Collection[s
     """
     for person in sorted(set(persons)):
         get_owned(connection, people, owner, person)
-        if lock:
-            given = sa.select(consents.c.id).where(consents.c.person == person, consents.c.withdrawn.is_(None))
-            connection.execute(given.with_for_update(read=True)).all()
-    for state in consent_states(connection, persons).values():
+    for state in consent_states(connection, persons, lock=lock).values():
         if state != "given":
             raise UserError(f"consent_{state}", _SENTENCES[state])
 
 
-def consent_states(connection: sa.Connection, persons: Collection[str]) -> dict[str, ConsentState]:
-    """Whether consent holds, by person."""
+def consent_states(
+    connection: sa.Connection, persons: Collection[str], *, lock: bool = False
+) -> dict[str, ConsentState]:
+    """Whether consent holds, by person; with `lock`, a withdrawal waits for this transaction."""
     if not persons:
         return {}
-    number = sa.select(sa.func.max(consent_texts.c.number)).where(consent_texts.c.version == consents.c.text_version)
-    given = sa.select(consents.c.person, sa.func.coalesce(number.scalar_subquery(), 0).label("number"))
-    newest: dict[str, int] = {}
-    for row in connection.execute(given.where(consents.c.person.in_(persons), consents.c.withdrawn.is_(None))):
-        newest[row.person] = max(row.number, newest.get(row.person, 0))
-    first = _first_that_holds(connection)
-    return {
-        person: "withdrawn" if person not in newest else "given" if newest[person] >= first else "outdated"
-        for person in persons
-    }
+    found: dict[str, ConsentState] = dict.fromkeys(persons, "withdrawn")
+    for row in connection.execute(_LOCKED if lock else _GIVEN, {"of_persons": sorted(set(persons))}):
+        if row.number >= row.first:
+            found[row.person] = "given"
+        elif found[row.person] == "withdrawn":
+            found[row.person] = "outdated"
+    return found
 
 
 def with_guardians(connection: sa.Connection, persons: Collection[str]) -> set[str]:
@@ -244,5 +240,15 @@ def _in_language(texts: Sequence[ConsentTextRow], language: str) -> ConsentTextR
 
 def _first_that_holds(connection: sa.Connection) -> int:
     """Number of the newest text that asks everybody again; consents to those before it do not hold. 0 without one."""
-    asking = sa.select(sa.func.max(consent_texts.c.number)).where(consent_texts.c.asks_again.is_(True))
-    return connection.scalar(asking) or 0
+    return connection.scalar(_ASKING) or 0
+
+
+# Made once: to put a statement together takes longer than to have it answered.
+_ASKING = sa.select(sa.func.max(consent_texts.c.number)).where(consent_texts.c.asks_again.is_(True))
+_NUMBER = sa.select(sa.func.max(consent_texts.c.number)).where(consent_texts.c.version == consents.c.text_version)
+_GIVEN = sa.select(
+    consents.c.person,
+    sa.func.coalesce(_NUMBER.scalar_subquery(), 0).label("number"),
+    sa.func.coalesce(_ASKING.scalar_subquery(), 0).label("first"),
+).where(consents.c.person.in_(sa.bindparam("of_persons", expanding=True)), consents.c.withdrawn.is_(None))
+_LOCKED = _GIVEN.order_by(consents.c.person).with_for_update(read=True, of=consents)

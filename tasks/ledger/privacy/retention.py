@@ -19,6 +19,8 @@ USE_INTERVAL = 3600.0
 """Seconds within which another use is not written: looking at many pictures is not many writes."""
 
 T = TypeVar("T")
+_USE_PEOPLE = sa.update(people).where(people.c.id.in_(sa.bindparam("of_persons", expanding=True)))
+_USE_PEOPLE = _USE_PEOPLE.values(used=sa.bindparam("now"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def template_due(template: TemplateRow, kept: RetentionSettings, now: float) -> 
 def use_in_job(connection: sa.Connection, job: Job, persons: Collection[str], now: float) -> None:
     """Note that a job uses people and uploaded pictures."""
     if persons:
-        connection.execute(sa.update(people).where(people.c.id.in_(persons)).values(used=now))
+        connection.execute(_USE_PEOPLE, {"of_persons": sorted(set(persons)), "now": now})
     named = templates_in(job.params)
     if named and job.kind != "look":
         mine = (templates.c.owner == job.owner) & templates.c.id.in_(named)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from tasks.ledger.database import Database, newest_schema
+from tasks.ledger.database import Database
+from tasks.ledger.migrations import revisions
 from tasks.ledger.upkeep.tables import count_rows, tables_of
 
 MOST_FAULTS = 100
@@ -45,7 +46,7 @@ def check_ledger(database: Database) -> LedgerCheck:
         return LedgerCheck(
             database.engine.dialect.name,
             schema,
-            newest_schema(),
+            revisions.newest(),
             [revision for revision, _ in steps],
             count_rows(connection, tables),
             _page_faults(connection) if database.sqlite else (),

@@ -6,8 +6,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError
 
 from portrait.errors import OperatorError
-from tasks.ledger.database import Database, DatabaseClock, newest_schema
+from tasks.ledger.database import Database, DatabaseClock
 from tasks.ledger.jobs import LIVE_SECONDS
+from tasks.ledger.migrations import revisions
 from tasks.ledger.tables import workers
 from tasks.ledger.upkeep.tables import (
     Digest,
@@ -55,8 +56,8 @@ def require_newest(database: Database) -> None:
     if steps:
         raise OperatorError(
             "older_ledger",
-            f"The database has the schema {revision or 'of no version'}, this program {newest_schema()}. Bring it there first: "
-            "`portrait db upgrade`.",
+            f"The database has the schema {revision or 'of no version'}, this program "
+            f"{revisions.newest()}. Bring it there first: `portrait db upgrade`.",
         )
 
 

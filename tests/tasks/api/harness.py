@@ -227,7 +227,7 @@ def style_part(language: str = "en", id: str = "studio-warm") -> str:
 def create_app(context: AppContext) -> FastAPI:
     """The application of an installation. Its routes are the same for all, and made once: that takes longer than most tests."""
     if known := _routes():
-        with patch.object(FastAPI, "include_router", lambda app, router: app.router.routes.extend(known)):
+        with patch.object(api_app, "include_routers", lambda app: app.router.routes.extend(known)):
             return api_app.create_app(context)
     app = api_app.create_app(context)
     known += [route for route in app.router.routes if not isinstance(route, Route)]

@@ -20,7 +20,7 @@ from tasks.backup import archive, restoring, saving
 from tasks.backup.checking import check_backup
 from tasks.backup.restoring import Target, restore
 from tasks.backup.saving import LEFT_OUT, save
-from tasks.ledger.database import newest_schema
+from tasks.ledger.migrations import revisions
 from tasks.ledger.upkeep.checks import check_ledger
 from tasks.ledger.upkeep.tables import read_rows, read_sequences, tables_of
 from tests.tasks.backup.conftest import Place, moved
@@ -33,7 +33,7 @@ KEPT = {"selfie_1", "set.json", "0001.png", "01.jpg", "template_1", "template_2"
 
 def rows(place: Place) -> dict[str, list[str]]:
     database = place.database
-    with database.read() as connection:
+    with database.snapshot() as connection:
         found = {table.name: sorted(map(repr, read_rows(connection, table))) for table in tables_of(connection)}
     database.close()
     return found
@@ -52,7 +52,7 @@ def test_everything_is_back(full: Place, place_of: Callable[[str], Place], kind:
     source = full if kind == "sqlite" else moved(full, place_of(kind))
     file, target = full.home / "portrait.tar", place_of(back)
     manifest = save(source.database, source.files, file, source.marks)
-    assert (manifest.database, manifest.schema, manifest.files) == (kind, newest_schema(), len(KEPT) + 2)
+    assert (manifest.database, manifest.schema, manifest.files) == (kind, revisions.newest(), len(KEPT) + 2)
     assert file.stat().st_mode & 0o777 == 0o600
     restored, replayed = restore(file, Target(target.database, target.files, target.marks))
     assert (restored, replayed.entries) == (manifest, 0)
@@ -163,7 +163,7 @@ def test_a_backup_of_an_earlier_schema_is_brought_to_the_present(place_of: Calla
     assert manifest.schema == "0010"
     new.database.migrate()  # as starting it once does
     restore(old.home / "portrait.tar", Target(new.database, new.files))
-    assert new.database.revision() == newest_schema()
+    assert new.database.revision() == revisions.newest()
     portrait = new.ledger().portraits.get("ann", "portrait_1")
     assert (portrait.distance, portrait.rules_broken) == (0.31, 2), "what 0011 computes of stored rows"
 

@@ -72,7 +72,7 @@ def test_what_is_deleted_goes_out_of_the_servers_files(ledger: Ledger) -> None:
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_a_table_in_use_is_left_for_the_next_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.ledger.database.REWRITE_TIMEOUT_MS", 100)
-    with ledger.database.read() as connection:
+    with ledger.database.snapshot() as connection:
         connection.execute(sa.text("SELECT * FROM people"))
         assert not ledger.database.rewrite()
     with autocommitting(ledger) as connection:

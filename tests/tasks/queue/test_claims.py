@@ -45,7 +45,7 @@ def test_processes_claim_each_job_once(sqlite: Ledger, tmp_path: Path) -> None:
 
 def test_an_owner_who_is_called_as_a_queue_holds_up_no_claim(ledger: Ledger) -> None:
     job = ledger.jobs.add(new_job("cpu"))
-    with ThreadPoolExecutor(1) as pool, ledger.jobs.database.read() as connection:
+    with ThreadPoolExecutor(1) as pool, ledger.jobs.database.snapshot() as connection:
         ledger.jobs.database.lock_owner(connection, "cpu")
         claimed = pool.submit(ledger.queue.claim, "w", "cpu", {"draw:studio"}, 100.0, 60.0).result(timeout=20)
     assert claimed is not None

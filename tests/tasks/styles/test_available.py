@@ -4,6 +4,8 @@ import pytest
 
 from portrait.errors import UserError
 from tasks.files import Files
+from tasks.ledger.rows import StyleRow
+from tasks.styles import available
 from tasks.styles.available import AvailableStyles, shows_samples
 from templates.catalog import Catalog, Entry
 from templates.hashes import PREVIEW
@@ -25,3 +27,15 @@ def test_a_card_shows_samples_unless_somebody_chose_its_picture(tmp_path: Path) 
     assert shows_samples(own)
     (tmp_path / PREVIEW).write_bytes(b"chosen")
     assert not shows_samples(own)
+
+
+def test_a_published_version_is_validated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    styles, content = (
+        AvailableStyles(None, Files(tmp_path)),
+        Catalog().find("studio-grey").style.model_dump(mode="json", by_alias=True),
+    )
+    parse, read = available.parse_stored, []
+    monkeypatch.setattr(available, "parse_stored", lambda content, id: (read.append(id), parse(content, id))[1])
+    rows = [StyleRow("grey", 1, {**content, "title": title}, "", 0.0) for title in ("Grey", "Grey", "Greyer")]
+    assert [styles.entry(row).style.title for row in rows] == ["Grey", "Grey", "Greyer"]
+    assert read == ["grey", "grey"], "once each content"

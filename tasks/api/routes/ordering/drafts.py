@@ -125,8 +125,7 @@ def _traits(context: AppContext, owner: str, person: str) -> dict[str, str]:
 
 def newest_identity(context: AppContext, owner: str, person: str) -> str:
     """The newest identity of a person; raises `not_prepared`, `consent_withdrawn`."""
-    row = context.ledger.people.require_consent(owner, person)
-    identity = context.ledger.people.summarize([row])[person].identity
+    identity = context.ledger.people.newest_identity(owner, person)
     if identity is None:
         raise UserError("not_prepared", "This person's photos are not judged yet. Ask for a training first.")
     return identity

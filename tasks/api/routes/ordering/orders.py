@@ -48,7 +48,7 @@ def create_generation(
 
     def enqueue(id: str) -> Response:
         draft = draft_generation(context, caller.owner, body)
-        return accepted(context, context.enqueue(replace(draft.job, id=id), draft.people))
+        return accepted(context, context.place([(replace(draft.job, id=id), draft.people)])[0])
 
     return idempotency.run(enqueue)
 
@@ -67,7 +67,7 @@ def place_order(
         drafts = _draft_all(context, caller.owner, body.generations)
         order, now = _order_id(idempotency, context.now()), context.now()
         placed = [(_job_of(draft, order, now + at * BETWEEN), draft.people) for at, draft in enumerate(drafts)]
-        jobs = context.enqueue_together(placed)
+        jobs = context.place(placed)
         answer = schemas.Order(id=order, jobs=job_responses(context, jobs))
         return created(answer, f"/v1/jobs?order={order}", 202, RETRY_AFTER)
 

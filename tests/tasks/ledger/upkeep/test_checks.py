@@ -6,14 +6,15 @@ import pytest
 import sqlalchemy as sa
 
 from portrait.errors import OperatorError
-from tasks.ledger.database import Database, newest_schema
+from tasks.ledger.database import Database
+from tasks.ledger.migrations import revisions
 from tasks.ledger.upkeep.checks import check_ledger
 
 
 def test_a_ledger_in_order(filled: Database) -> None:
     found = check_ledger(filled)
     assert found.sound
-    assert (found.database, found.schema, found.newest) == ("sqlite", newest_schema(), newest_schema())
+    assert (found.database, found.schema, found.newest) == ("sqlite", revisions.newest(), revisions.newest())
     assert found.rows["people"] == 2
 
 

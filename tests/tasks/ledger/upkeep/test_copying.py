@@ -18,7 +18,7 @@ from tests.tasks.ledger.upkeep import filled as rows
 
 def contents(database: Database) -> dict[str, list[Any]]:
     """Every row of every table, in a fixed order."""
-    with database.read() as connection:
+    with database.snapshot() as connection:
         return {table.name: sorted(map(repr, read_rows(connection, table))) for table in tables_of(connection)}
 
 

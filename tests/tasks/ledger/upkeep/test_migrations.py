@@ -2,7 +2,8 @@
 
 import sqlalchemy as sa
 
-from tasks.ledger.database import Database, newest_schema
+from tasks.ledger.database import Database
+from tasks.ledger.migrations import revisions
 from tasks.ledger.privacy.blocked_people import blocked_people
 from tasks.ledger.tables import metadata
 from tasks.ledger.upkeep.checks import check_ledger
@@ -18,7 +19,7 @@ def test_every_row_is_there_after_every_step(empty: Database) -> None:
         found = check_ledger(empty)
         assert (dict(found.foreign_keys), list(found.integrity)) == ({}, []), revision
     assert steps >= 15
-    assert empty.revision() == newest_schema()
+    assert empty.revision() == revisions.newest()
     with empty.read() as connection:
         counted = count_rows(connection, tables_of(connection))
         assert [name for name, number in counted.items() if number == 0] == []

@@ -1,0 +1,1 @@
+"""How a process connects to its database."""
