@@ -4,30 +4,36 @@ Nothing is decoded before the header's size was checked.
 """
 
 import hashlib
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import cv2
 import numpy as np
 import PIL.Image
 
 from pipelines import decoders
+from pipelines.memory import return_memory
 from pipelines.pictures import (
+    LYING,
     as_stored,
     converter,
     faults,
     open_bounded,
     photo_error,
     placed_strips,
+    srgb_strips,
     turned,
+    turned_size,
     upright_size,
 )
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import UserError
+from portrait.faces.geometry import image_size
+from portrait.images.windows import Window, cut, shrink_source, source_of
 from portrait.types import Selfie
 
 PICTURE_SUFFIXES = frozenset(
@@ -39,7 +45,8 @@ MAX_BYTES = 80_000_000
 WHOLE_PIXELS = 24_000_000
 """Pictures of more pixels are not held whole to be reduced, where their format allows that."""
 ALONE_BYTES = 100_000_000
-"""What takes more memory to decode is decoded while nothing else of that size is: photos are decoded ahead in threads."""
+"""What takes more memory to decode, or has more than `WHOLE_PIXELS`, is decoded while nothing else of that size is: photos are
+decoded ahead in threads."""
 _ALONE = Lock()
 
 
@@ -76,9 +83,15 @@ def read_bounded(path: Path, most: int) -> Selfie:
 def decode(content: bytes, name: str, side: int | None = None) -> Selfie:
     """Decode a photo from bytes; see `read`."""
     picture = open_bounded(content)
-    with faults(), _ALONE if _decoding_bytes(picture, side) > ALONE_BYTES else nullcontext():
-        upright = _all_pixels(picture) if side is None or side >= picture.longest else _reduced(picture, side)
-    return Selfie(hashlib.sha256(content).hexdigest()[:16], upright, name, upright_size(picture))
+    return Selfie(hashlib.sha256(content).hexdigest()[:16], _pixels(picture, side), name, upright_size(picture))
+
+
+def read_part(path: Path, side: int | None, choose: Callable[[Size], Window]) -> Image:
+    """The part of a photo that `choose` names, told the size of the photo as `read` gives it; without reducing the rest.
+
+    Raises what `read` raises.
+    """
+    return _pixels(open_bounded(_read_bytes(path)), side, choose)
 
 
 def read_mask(path: Path) -> tuple[Mask, str]:
@@ -105,9 +118,13 @@ def shrink(image: Image, side: int | None) -> Image:
     height, width = image.shape[:2]
     if side is None or max(height, width) <= side:
         return image
-    share = side / max(height, width)
-    size = (max(1, round(width * share)), max(1, round(height * share)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    size = _shrunk_size(width, height, side)
+    return np.asarray(cv2.resize(image, (size.width, size.height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _shrunk_size(width: int, height: int, side: int) -> Size:
+    share = min(1.0, side / max(height, width))
+    return Size(max(1, round(width * share)), max(1, round(height * share)))
 
 
 def encode_thumbnail(image: Image, side: int) -> bytes:
@@ -129,26 +146,84 @@ def _read_bytes(path: Path) -> bytes:
         raise photo_error("unreadable") from error
 
 
+def _pixels(picture: decoders.Picture, side: int | None, choose: Callable[[Size], Window] | None = None) -> Image:
+    """All of a picture, upright, or the part that is chosen of it; raises `UserError` (`unreadable`, `too_large`)."""
+    alone = _is_large(picture) or _decoding_bytes(picture, side) > ALONE_BYTES
+    with faults(), _alone() if alone else nullcontext():
+        if side is not None and side < picture.longest:
+            return _reduced(picture, side, choose)
+        whole = _all_pixels(picture)
+        return whole if choose is None else _cut(whole, choose)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """While nothing else of that size is decoded; what decoding took goes back to the system before the next one."""
+    with _ALONE:
+        yield
+        return_memory()
+
+
+def _cut(image: Image, choose: Callable[[Size], Window]) -> Image:
+    """A part of a picture, as a copy, so that the rest need not be kept."""
+    return cut(image, choose(image_size(image))).copy()
+
+
 def _all_pixels(picture: decoders.Picture) -> Image:
     """All pixels, upright: each strip is written where it belongs, and nothing is copied afterwards."""
-    size, to_srgb = upright_size(picture), converter(picture)
+    size = upright_size(picture)
     upright = np.empty((size.height, size.width, 3), np.uint8)
-    stored = as_stored(upright, picture.orientation)
-    for top, strip in placed_strips(picture):
-        stored[top : top + strip.height] = to_srgb(strip)
+    stored, top = as_stored(upright, picture.orientation), 0
+    for strip in srgb_strips(picture):
+        stored[top : top + len(strip)] = strip
+        top += len(strip)
     return upright
 
 
-def _reduced(picture: decoders.Picture, side: int) -> Image:
-    """The picture with at most `side` pixels a side, by the mean of all its pixels; a JPEG is reduced in two steps."""
-    scale, to_srgb = picture.jpeg_scale(side), converter(picture)
+def _reduced(picture: decoders.Picture, side: int, choose: Callable[[Size], Window] | None) -> Image:
+    """The picture with at most `side` pixels a side, by the mean of all its pixels, or a part of it; a JPEG in two steps."""
+    scale = picture.jpeg_scale(side)
     if _is_large(picture) and scale == 1:
         share = side / picture.longest
         size = Size(max(1, round(picture.size.width * share)), max(1, round(picture.size.height * share)))
-        return turned(_joined(size, map(to_srgb, decoders.reduced_strips(picture, size))), picture.orientation)
+        strips = map(converter(picture), decoders.reduced_strips(picture, size))
+        whole = turned(_joined(size, strips), picture.orientation)
+        return whole if choose is None else _cut(whole, choose)
     size = Size(-(-picture.size.width // scale), -(-picture.size.height // scale))
-    pixels = _joined(size, (to_srgb(strip) for strip in decoders.strips(picture, scale)))
-    return turned(shrink(pixels, side), picture.orientation)
+    if choose is None:
+        return turned(shrink(_joined(size, srgb_strips(picture, scale)), side), picture.orientation)
+    reduced = _shrunk_size(size.width, size.height, side)
+    upright = turned_size(reduced, picture.orientation)
+    part = _stored_window(choose(upright), upright, picture.orientation)
+    across, down = reduced.width / size.width, reduced.height / size.height
+    source = source_of(part, size, across, down)
+    pixels = _joined_part(srgb_strips(picture, scale), source.needed)
+    return turned(shrink_source(pixels, source, part, across, down), picture.orientation).copy()
+
+
+def _stored_window(part: Window, size: Size, orientation: int) -> Window:
+    """Where a part of an upright picture of `size` lies in the picture as it is stored."""
+    # Of numbers in place of colours the functions that turn pictures make the numbers' places.
+    rows = as_stored(cast(Image, np.arange(size.height).reshape(-1, 1, 1)), orientation).ravel()
+    columns = as_stored(cast(Image, np.arange(size.width).reshape(1, -1, 1)), orientation).ravel()
+    down = np.flatnonzero((rows >= part.top) & (rows < part.bottom))
+    across = np.flatnonzero((columns >= part.left) & (columns < part.right))
+    if orientation in LYING:
+        down, across = across, down
+    return Window(int(across[0]), int(down[0]), int(across[-1]) + 1, int(down[-1]) + 1)
+
+
+def _joined_part(strips: Iterable[Image], part: Window) -> Image:
+    """A part of a picture of its strips of rows; those below it are not asked for."""
+    pixels, top = np.empty((part.bottom - part.top, part.right - part.left, 3), np.uint8), 0
+    for strip in strips:
+        first, last = max(top, part.top), min(top + len(strip), part.bottom)
+        if first < last:
+            pixels[first - part.top : last - part.top] = strip[first - top : last - top, part.left : part.right]
+        top += len(strip)
+        if top >= part.bottom:
+            break
+    return pixels
 
 
 def _joined(size: Size, strips: Iterable[Image]) -> Image:

@@ -1,7 +1,7 @@
 """Judges photos one by one: find the face, read it from enough pixels, measure it, name its faults."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,9 +13,10 @@ from pipelines import image_io
 from pipelines.guards.pictures import PictureGuard
 from portrait.arrays import Image, Mask, Size, Vector
 from portrait.errors import UserError
-from portrait.faces.geometry import box_slices, scaling_matrix, transform_face
+from portrait.faces.geometry import Affine, box_slices, invert, scaling_matrix, transform_face
 from portrait.faces.likeness import distance
 from portrait.images.resize import scaled_size
+from portrait.images.windows import Window
 from portrait.photos.groups import WHOLE, Turned, nearest, shares_of, window_without
 from portrait.photos.names import distinct_names
 from portrait.photos.quality import find_faults, has_main_face, judge, measure_sharpness, reason_for
@@ -50,6 +51,37 @@ MANY = 100
 KEPT_SIDE = 500
 Point = tuple[float, float]
 """x and y as shares of width and height of a photo as it is stored."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Which part of a stored photo is looked at: turned upright, and cut to a window of it."""
+
+    turns: int
+    """Counter-clockwise quarter turns."""
+    window: Box
+    """In shares of the upright photo's width and height."""
+
+    def cut(self, size: Size) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of the window, of a stored photo of that size, in pixels of the upright one."""
+        upright = self._upright(size)
+        left, right = (round(edge * upright.width) for edge in (self.window.left, self.window.right))
+        top, bottom = (round(edge * upright.height) for edge in (self.window.top, self.window.bottom))
+        return left, top, right, bottom
+
+    def stored(self, part: Window, size: Size) -> Window:
+        """Where a part of what is looked at lies in the stored photo of that size."""
+        left, top, *_ = self.cut(size)
+        box = Box(part.left + left, part.top + top, part.right + left, part.bottom + top)
+        shares = Turned(self.turns).stored(shares_of(box, self._upright(size)))
+        across, down = ((shares.left, shares.right), (shares.top, shares.bottom))
+        (first, last), (upper, lower) = (
+            (round(near * side), round(far * side)) for (near, far), side in ((across, size.width), (down, size.height))
+        )
+        return Window(first, upper, last, lower)
+
+    def _upright(self, size: Size) -> Size:
+        return size if self.turns % 2 == 0 else Size(size.height, size.width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,42 +179,51 @@ class PhotoJudge:
         window = shares_of(window_without(faces[at].box, others, Size(width, height)), Size(width, height))
         cut = cut_out(selfie, window)
         corner = np.array([[1, 0, -round(window.left * width)], [0, 1, -round(window.top * height)]], np.float64)
-        # Embedded in the part alone, so that nobody else's face can be taken for it.
-        own = self.finder.embed(cut.image, transform_face(replace(faces[at], embeddings={}), corner))
+        # To be embedded in the part alone, so that nobody else's face can be taken for it.
+        own = transform_face(replace(faces[at], embeddings={}), corner)
         return self._judge_faces(path, cut, [own], turns, window)
 
     def _judge_faces(
         self, path: Path, selfie: Selfie, faces: list[Face], turns: int, window: Box = WHOLE
     ) -> ScoredPhoto:
         """The verdict on a photo by the first of its faces; a small one is read again from more pixels."""
-        near, face = selfie, faces[0]
-        if face.box.width < JUDGED_FACE and selfie.scale > 1.2:
-            near, face = self._read_larger(path, selfie, face, turns, window)
-        sharpness = measure_sharpness(near.image, face)
-        quality = judge(near.image, face, near.scale, self.thresholds, sharpness)
-        codes = find_faults(near.image, face, near.scale, self.thresholds, sharpness)
+        seen = _JudgedFace(selfie.image, faces[0], np.eye(2, 3))
+        if faces[0].box.width < JUDGED_FACE and selfie.scale > 1.2:
+            seen = self._read_larger(path, selfie, faces[0], Place(turns, window))
+        elif not faces[0].embeddings:
+            seen = replace(seen, face=self.finder.embed(selfie.image, faces[0]))
+        image, face, scale = seen.image, seen.face, selfie.scale / float(seen.matrix[0, 0])
+        sharpness = measure_sharpness(image, face)
+        quality = judge(image, face, scale, self.thresholds, sharpness)
+        codes = find_faults(image, face, scale, self.thresholds, sharpness)
         if not has_main_face(faces, self.thresholds):
             codes.insert(0, "several_faces")
         if self.finder.space not in face.embeddings:
             codes.append("face_unclear")
         # The large picture is let go: many photos are held at once.
-        carried = transform_face(face, scaling_matrix(selfie.image.shape[1] / near.image.shape[1]))
+        carried = transform_face(face, invert(seen.matrix))
         photo = ScoredPhoto(path.name, "use", (), selfie, carried, quality, None, turns, window=window)
         return add_faults(photo, *codes)
 
-    def _read_larger(self, path: Path, selfie: Selfie, face: Face, turns: int, window: Box) -> tuple[Selfie, Face]:
-        """Decode the photo again with more pixels, and detect the face again in them."""
-        side = round(full_side(selfie, window) * JUDGED_FACE / face.box.width * 1.25)
-        near = cut_out(rotate(image_io.read(path, side), turns), window)
-        carried = transform_face(face, scaling_matrix(near.image.shape[1] / selfie.image.shape[1]))
-        rows, columns = box_slices(carried.box, near.image.shape, room=1.2)
-        around = np.ascontiguousarray(near.image[rows, columns])
-        shift = np.array([[1, 0, columns.start], [0, 1, rows.start]], np.float64)
-        for found in self.finder.faces(around):
-            again = transform_face(found, shift)
+    def _read_larger(self, path: Path, selfie: Selfie, face: Face, place: Place) -> "_JudgedFace":
+        """Decode what is around a face again with more pixels, and detect the face again in them."""
+        side = round(full_side(selfie, place.window) * JUDGED_FACE / face.box.width * 1.25)
+        width = selfie.image.shape[1]
+        enlarged: list[float] = []
+
+        def around(size: Size) -> Window:
+            enlarged.append(size.width / width)
+            carried = transform_face(face, scaling_matrix(enlarged[0]))
+            rows, columns = box_slices(carried.box, (size.height, size.width), room=1.2)
+            return Window(columns.start, rows.start, columns.stop, rows.stop)
+
+        image, part = read_part(path, side, place, around)
+        matrix = scaling_matrix(enlarged[0]) - np.array([[0, 0, part.left], [0, 0, part.top]])
+        carried = transform_face(face, matrix)
+        for again in self.finder.faces(image):
             if again.embeddings and _is_same_place(again, carried):
-                return near, again
-        return near, self.finder.embed(near.image, carried) if not carried.embeddings else carried
+                return _JudgedFace(image, again, matrix)
+        return _JudgedFace(image, carried if carried.embeddings else self.finder.embed(image, carried), matrix)
 
     def _search_tiles(self, path: Path, selfie: Selfie) -> list[Face]:
         """Faces that are too small to be found in the reduced photo, in its pixels, the largest first."""
@@ -207,7 +248,7 @@ class PhotoJudge:
 
     def _find_upright(self, image: Image) -> tuple[list[Face], int]:
         """The faces, and the counter-clockwise quarter turns (0 to 3) at which the largest is detected most surely."""
-        faces = self.finder.faces(image)
+        faces = self.finder.faces(image, embedded=0)
         if faces and abs(faces[0].pose.roll) <= MAX_ROLL and faces[0].confidence >= MIN_CONFIDENCE:
             return faces, 0
         turned = {turns: np.ascontiguousarray(np.rot90(image, turns)) for turns in (1, 3, 2)}
@@ -216,7 +257,33 @@ class PhotoJudge:
         best = max(
             faces_by_turns, key=lambda turns: _upright_score(faces_by_turns[turns]) + (0.05 if turns == 0 else 0)
         )
-        return (faces, 0) if best == 0 else (self.finder.faces(turned[best]), best)
+        return faces_by_turns[best], best
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _JudgedFace:
+    """A face as it is judged: in the photo, or in a part of it that was decoded with more pixels."""
+
+    image: Image
+    face: Face
+    matrix: Affine
+    """From pixels of the photo to those of the image."""
+
+
+def read_part(path: Path, side: int | None, place: Place, choose: Callable[[Size], Window]) -> tuple[Image, Window]:
+    """Decode a photo, its long side reduced to `side`; returns the part that `choose` gives, and where that lies.
+
+    `choose` is told the size of what is looked at, and answers in its pixels. Raises what `image_io.read` raises.
+    """
+    chosen: list[Window] = []
+
+    def stored(size: Size) -> Window:
+        left, top, right, bottom = place.cut(size)
+        chosen.append(choose(Size(right - left, bottom - top)))
+        return place.stored(chosen[0], size)
+
+    image = image_io.read_part(path, side, stored)
+    return np.ascontiguousarray(np.rot90(image, place.turns)), chosen[0]
 
 
 def rotate(selfie: Selfie, turns: int) -> Selfie:

@@ -81,8 +81,12 @@ def photo_error(code: str) -> UserError:
 
 def upright_size(picture: decoders.Picture) -> Size:
     """Width and height as the person sees them."""
-    size = picture.size
-    return Size(size.height, size.width) if picture.orientation in (5, 6, 7, 8) else size
+    return turned_size(picture.size, picture.orientation)
+
+
+def turned_size(size: Size, orientation: int) -> Size:
+    """Width and height, upright, of what is stored in that size."""
+    return Size(size.height, size.width) if orientation in LYING else size
 
 
 def placed_strips(picture: decoders.Picture, scale: int = 1) -> Iterator[tuple[int, PIL.Image.Image]]:
@@ -103,6 +107,13 @@ def converter(picture: decoders.Picture) -> Callable[[PIL.Image.Image], Image]:
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         return lambda strip: _on_white(strip, to_srgb)
     return lambda strip: np.asarray(to_srgb(strip))
+
+
+def srgb_strips(picture: decoders.Picture, scale: int = 1) -> Iterator[Image]:
+    """The rows of a picture, of a JPEG reduced by `scale`, in strips of H×W×3 sRGB."""
+    if picture.format == "JPEG" and picture.mode == "RGB" and scale == 1 and _from_profile(picture) is None:
+        return decoders.srgb_strips(picture)
+    return map(converter(picture), decoders.strips(picture, scale))
 
 
 def turned(image: Image, orientation: int) -> Image:
@@ -136,7 +147,7 @@ def _transformed(strip: PIL.Image.Image, transform: ImageCms.ImageCmsTransform) 
 
 
 def _plain(strip: PIL.Image.Image) -> PIL.Image.Image:
-    return strip.convert("RGB")
+    return strip if strip.mode == "RGB" else strip.convert("RGB")
 
 
 def _from_profile(picture: decoders.Picture) -> Convert | None:
@@ -179,6 +190,10 @@ def _reduced(picture: decoders.Picture, side: int) -> Image:
 def _power_of_two(number: int) -> int:
     """The largest power of two that is not larger; 1 for 0."""
     return 1 << max(0, number.bit_length() - 1)
+
+
+LYING = (5, 6, 7, 8)
+"""Values of EXIF's orientation with which rows are stored as columns."""
 
 
 def _same(image: Image) -> Image:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from pipelines import image_io
 from pipelines.enhance import Enhance
 from pipelines.folders.training_sets import photos_to_dicts
 from pipelines.guards.pictures import PictureGuard
-from pipelines.judging import PhotoJudge, Point, cut_out, full_side, rotate
+from pipelines.judging import PhotoJudge, Place, Point, cut_out, full_side, read_part, rotate
 from pipelines.settings import PrepareSettings
 from portrait.arrays import Image, Size
 from portrait.errors import UserError
 from portrait.faces.geometry import (
     RotatedRect,
+    bounding_box,
+    box_slices,
     crop,
     fit_inside,
     head_and_shoulders_rect,
@@ -25,6 +28,7 @@ from portrait.faces.geometry import (
     transform_face,
 )
 from portrait.faces.likeness import mean_embedding
+from portrait.images.windows import Window
 from portrait.photos import buckets, people, selection
 from portrait.photos.reasons import TIPS, Thresholds
 from portrait.ports import AttributeEstimator, Attributes, FaceFinder, Matter, Progress, Restorer, Upscaler
@@ -149,18 +153,20 @@ class Prepare:
         frames = [fit_inside(head_and_shoulders_rect(each.face), image_size(each.selfie.image)) for each in chosen]
         native = [frame.scale(each.selfie.scale) for frame, each in zip(frames, chosen, strict=True)]
         side = buckets.long_side([Size(round(frame.width), round(frame.height)) for frame in native])
-        cuts = []
-        for index, (each, frame) in enumerate(zip(chosen, frames, strict=True)):
-            progress(index, len(chosen), f"Cropping {each.photo.name}")
-            # A tenth more than the bucket needs, so that rounding enlarges nothing.
-            whole = full_side(each.selfie, each.photo.window)
-            needed: int | None = round(1.1 * side / max(frame.width, frame.height) * whole)
-            if index in leading:
-                share = _reference_share(each.selfie.native_size, len(leading))
-                needed = max(needed, round(whole * each.selfie.scale * share)) if share < 1 else None
-            photo = image_io.read(each.path, needed)
-            selfie = cut_out(rotate(photo, each.photo.quarter_turns), each.photo.window)
-            cuts.append(_cut_crop(each, selfie, frame, side, index in leading))
+        pool, cuts = ThreadPoolExecutor(max_workers=2), []
+        try:
+            # Of what is decoded before its turn little more is held than is kept anyway.
+            read = [
+                pool.submit(_read_reference, each, len(leading))
+                if index in leading
+                else pool.submit(_read_frame, each, frame, side)
+                for index, (each, frame) in enumerate(zip(chosen, frames, strict=True))
+            ]
+            for index, (each, frame) in enumerate(zip(chosen, frames, strict=True)):
+                progress(index, len(chosen), f"Cropping {each.photo.name}")
+                cuts.append(_cut_crop(each, read[index].result(), frame, side))
+        finally:
+            pool.shutdown(cancel_futures=True)
         return cuts
 
     def _enhance(self, known: Sequence[Reference] = ()) -> Enhance:
@@ -208,10 +214,49 @@ class _DraftCrop:
     before: Image | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pixels:
+    """Pixels that a crop is cut from."""
+
+    image: Image
+    enlarged: float
+    """By how much it is larger than the judged photo."""
+    corner: tuple[int, int] = (0, 0)
+    """Left and top of the image in the whole photo, where it is a part of it."""
+    selfie: Selfie | None = None
+    """The photo, where it is kept as a reference."""
+
+
 def _reference_share(size: Size, count: int) -> float:
     """By how much the sides of a photo of this size are reduced to keep it as one of so many references."""
     pixels = size.width * size.height
     return 1.0 if pixels <= REFERENCE_PIXELS else (min(REFERENCE_PIXELS, ALL_PIXELS / count) / pixels) ** 0.5
+
+
+def _read_reference(chosen: _ChosenPhoto, count: int) -> "_Pixels":
+    """Decode a photo that becomes one of `count` references."""
+    share = _reference_share(chosen.selfie.native_size, count)
+    whole = full_side(chosen.selfie, chosen.photo.window) * chosen.selfie.scale
+    photo = image_io.read(chosen.path, round(whole * share) if share < 1 else None)
+    selfie = cut_out(rotate(photo, chosen.photo.quarter_turns), chosen.photo.window)
+    return _Pixels(selfie.image, selfie.image.shape[1] / chosen.selfie.image.shape[1], selfie=selfie)
+
+
+def _read_frame(chosen: _ChosenPhoto, frame: RotatedRect, side: int) -> "_Pixels":
+    """Decode what a crop of a long side of `side` pixels shows of a photo; `frame` is in the pixels of the judged photo."""
+    # A tenth more than the crop needs, so that rounding enlarges nothing.
+    needed = round(1.1 * side / max(frame.width, frame.height) * full_side(chosen.selfie, chosen.photo.window))
+    enlarged: list[float] = []
+
+    def around(size: Size) -> Window:
+        enlarged.append(size.width / chosen.selfie.image.shape[1])
+        box = bounding_box(frame.scale(enlarged[0]).corners().astype(np.float32))
+        # Room for the filter that turns the crop.
+        rows, columns = box_slices(box, (size.height, size.width), room=0.02)
+        return Window(columns.start, rows.start, columns.stop, rows.stop)
+
+    image, part = read_part(chosen.path, needed, Place(chosen.photo.quarter_turns, chosen.photo.window), around)
+    return _Pixels(image, enlarged[0], (part.left, part.top))
 
 
 def caption(face: Face, settings: PrepareSettings) -> str:
@@ -222,20 +267,20 @@ def caption(face: Face, settings: PrepareSettings) -> str:
     return words
 
 
-def _cut_crop(chosen: _ChosenPhoto, selfie: Selfie, frame: RotatedRect, side: int, is_reference: bool) -> _DraftCrop:
-    """Cut one crop; `frame` is in the pixels of the judged photo, `selfie` may hold more of them."""
-    up = selfie.image.shape[1] / chosen.selfie.image.shape[1]
-    face = transform_face(chosen.face, scaling_matrix(up))
+def _cut_crop(chosen: _ChosenPhoto, pixels: "_Pixels", frame: RotatedRect, side: int) -> _DraftCrop:
+    """Cut one crop; `frame` is in the pixels of the judged photo."""
+    face = transform_face(chosen.face, scaling_matrix(pixels.enlarged))
     size = buckets.nearest_bucket(frame.width, frame.height, side)
-    shaped = frame.scale(up).crop_to_aspect(size.width / size.height)
-    whole = Reference(chosen.photo.name, selfie.image, face, chosen.quality, selfie.id)
-    cut = crop(selfie.image, shaped, size)
+    shaped = frame.scale(pixels.enlarged).crop_to_aspect(size.width / size.height)
+    left, top = pixels.corner
+    centre = shaped.centre[0] - left, shaped.centre[1] - top
+    name, selfie = chosen.photo.name, pixels.selfie
     return _DraftCrop(
-        chosen.photo.name,
-        cut,
+        name,
+        crop(pixels.image, replace(shaped, centre=centre), size),
         transform_face(face, shaped.matrix_to(size)),
         chosen.quality,
-        whole if is_reference else None,
+        None if selfie is None else Reference(name, selfie.image, face, chosen.quality, selfie.id),
     )
 
 

@@ -21,6 +21,7 @@ from pipelines.folders import atomic, identities, training_sets
 from pipelines.guards import ages, words
 from pipelines.image_io import PICTURE_SUFFIXES
 from pipelines.marks.marks import open_marks
+from pipelines.memory import return_memory
 from pipelines.pages import report
 from pipelines.prepare import Overrides
 from pipelines.refine import steps_of
@@ -113,8 +114,10 @@ class PortraitMaker:
                 training, passed_over = flow(photos.files, Overrides(), self.progress, known), photos.passed_over
             training_sets.write(training, folder)
             report.write(training, folder)
+            del training  # its photos are as large as those that are read back
         # Read back even when it was just made: what is drawn is then the same from photos and from the set.
         training = training_sets.read(folder)
+        return_memory()
         self.children |= check_set(self.settings, training, folder, self.answer)
         person = Identity(set_id(folder), training.references, training.mean_embeddings, class_word=training.class_word)
         if identity is not None:

@@ -16,6 +16,7 @@ import numpy as np
 import PIL.Image
 import pillow_heif
 import pyvips
+from numpy.typing import NDArray
 from PIL import PngImagePlugin
 
 from pipelines.decoders import containers, extra
@@ -167,6 +168,14 @@ def strips(picture: Picture, scale: int = 1, side: int | None = None) -> Iterato
     return _vips_strips(loaded, picture.mode)
 
 
+def srgb_strips(picture: Picture) -> Iterator[NDArray[np.uint8]]:
+    """The rows of a JPEG whose three colours need no conversion, in strips of H×W×3: what `strips` gives, in half of the time.
+
+    Raises what `BROKEN` lists.
+    """
+    return _vips_rows(_load_jpeg(picture))
+
+
 def reduced_strips(picture: Picture, size: Size) -> Iterator[PIL.Image.Image]:
     """The rows of a picture of `REDUCIBLE` formats, reduced to a size: JPEG and PNG while they are decoded, never whole.
 
@@ -187,20 +196,24 @@ def rows_a_strip(width: int) -> int:
     return 1 << (max(1, STRIP_PIXELS // width).bit_length() - 1)
 
 
-def _vips_strips(image: pyvips.Image, mode: str) -> Iterator[PIL.Image.Image]:
+def _vips_rows(image: pyvips.Image) -> Iterator[NDArray[Any]]:
+    """The rows of a picture in strips of H×W×channels, of 8 or 16 bits."""
     region, width = pyvips.Region.new(image), int(image.width)
     rows = rows_a_strip(width)
     for top in range(0, image.height, rows):
         height = min(rows, image.height - top)
         content = region.fetch(0, top, width, height)
         values = np.frombuffer(content, np.uint16 if image.format == "ushort" else np.uint8)
-        values = values.reshape(height, width, image.bands)
+        yield values.reshape(height, width, image.bands)
+
+
+def _vips_strips(image: pyvips.Image, mode: str) -> Iterator[PIL.Image.Image]:
+    for values in _vips_rows(image):
         if mode == "I;16":
             yield PIL.Image.fromarray(np.ascontiguousarray(values[..., 0]))
             continue
-        if values.dtype == np.uint16:
-            values = (values >> 8).astype(np.uint8)
-        yield _strip(values, "CMYK" if mode == "CMYK" else _MODES[image.bands])
+        eight_bits = (values >> 8).astype(np.uint8) if values.dtype == np.uint16 else values
+        yield _strip(eight_bits, "CMYK" if mode == "CMYK" else _MODES[image.bands])
 
 
 def _pillow_strips(picture: Picture, scale: int) -> Iterator[PIL.Image.Image]:
@@ -244,7 +257,7 @@ def _heif_strips(picture: Picture) -> Iterator[PIL.Image.Image]:
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
-def _strip(values: np.ndarray[Any, Any], mode: str) -> PIL.Image.Image:
+def _strip(values: NDArray[Any], mode: str) -> PIL.Image.Image:
     size = values.shape[1], values.shape[0]
     return PIL.Image.frombuffer(mode, size, np.ascontiguousarray(values), "raw", mode, 0, 1)
 

@@ -12,8 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipelines import image_io
 from pipelines.folders import atomic
+from pipelines.folders.stored_pictures import stored_crop, stored_reference
 from portrait.arrays import Image, Points
 from portrait.errors import OperatorError, UserError
 from portrait.faces.geometry import eye_shares
@@ -61,7 +61,7 @@ def write(training: TrainingSet, folder: Path) -> None:
 
 
 def read(folder: Path) -> TrainingSet:
-    """Read a set, without the pictures of photos that were not used.
+    """Read a set, without the pictures of photos that were not used; the others are read when they are looked at.
 
     Raises `UserError` (`broken_set`), `OperatorError` (`no_permission`).
     """
@@ -309,21 +309,17 @@ def _save_image(path: Path, image: Image) -> None:
     path.write_bytes(data.tobytes())
 
 
-def _load_image(path: Path) -> Image:
-    return image_io.read(path).image
-
-
 def _read_crop(folder: Path, each: Mapping[str, Any]) -> Crop:
-    before = _load_image(folder / each["before"]) if each["before"] else None
-    return Crop(_load_image(folder / each["file"]), each["caption"], each["source"], before)
+    before = folder / each["before"] if each["before"] else None
+    return stored_crop(folder / each["file"], before, caption=each["caption"], source=each["source"])
 
 
 def _read_reference(folder: Path, each: Mapping[str, Any]) -> Reference:
     face = each["face"]
-    return Reference(
-        each["name"],
-        _load_image(folder / each["file"]),
-        Face(
+    return stored_reference(
+        folder / each["file"],
+        name=each["name"],
+        face=Face(
             Box(*face["box"]),
             _to_points(face["landmarks"]),
             None if face["mesh"] is None else _to_points(face["mesh"]),
@@ -331,9 +327,9 @@ def _read_reference(folder: Path, each: Mapping[str, Any]) -> Reference:
             Pose(*face["pose"]),
             face["confidence"],
         ),
-        Quality(**each["quality"]),
-        each.get("selfie", ""),
-        each.get("enlarged", 1.0),
+        quality=Quality(**each["quality"]),
+        selfie=each.get("selfie", ""),
+        enlarged=each.get("enlarged", 1.0),
     )
 
 

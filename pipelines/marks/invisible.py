@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipelines.marks import carrier
 from pipelines.marks.carrier import TILE, Place, Spectrum
 from portrait.arrays import Image
+from portrait.images.resize import enlarged_strips, shrink_strips, strips
 
 CELLS = 512
 """Cells across the short side of a whole picture."""
@@ -67,12 +68,14 @@ def embed(image: Image, payload: Payload) -> Image:
     It takes the place of a mark that the picture carries, as what is edited does. A picture whose short side has less than
     SMALLEST_SIDE pixels stays as it is.
     """
-    marked = image.copy()
-    if min(image.shape[:2]) >= SMALLEST_SIDE:
-        middle = _middle(marked)
-        steps = _steps(middle, carrier.tile(payload.tag.to_bytes(2, "big") + payload.id.to_bytes(4, "big")))
+    if min(image.shape[:2]) < SMALLEST_SIDE:
+        return image.copy()
+    drawn = carrier.tile(payload.tag.to_bytes(2, "big") + payload.id.to_bytes(4, "big"))
+    pattern, marked = _pattern(_middle(image), drawn), image.copy()
+    middle = _middle(marked)
+    for rows, steps in _steps(pattern, middle.shape):
         for channel in range(3):
-            middle[..., channel] = cv2.add(middle[..., channel], steps, dtype=cv2.CV_8U)
+            middle[rows, :, channel] = cv2.add(middle[rows, :, channel], steps, dtype=cv2.CV_8U)
     return marked
 
 
@@ -92,20 +95,27 @@ def read(image: Image) -> Payload | None:
     return None
 
 
-def _steps(image: Image, drawn: Grid) -> NDArray[np.int16]:
-    """Whole levels to add to each channel; what lies between two is now the one and now the other, as in dithering."""
-    height, width = image.shape[:2]
+def _pattern(image: Image, drawn: Grid) -> Grid:
+    """What the mark adds to each cell, levels: the tile, repeated, as strong as the picture hides it."""
     grid = _cells(image, 1.0)
     former = carrier.message(_summed(_whitened(grid), 1.0), Place(0, 0, 0))
     drawn = drawn if former is None else drawn - carrier.tile(former)
     rows, columns = grid.shape
     pattern = np.tile(drawn, (-(-rows // TILE), -(-columns // TILE)))[:rows, :columns] * _strength(grid)
     pattern *= min(1.0, MOST / (float(pattern.std()) + 1e-6))
-    added = _resized(pattern, width, height)
+    return pattern
+
+
+def _steps(pattern: Grid, shape: tuple[int, ...]) -> Iterator[tuple[slice, NDArray[np.int16]]]:
+    """Whole levels to add to each channel, strip by strip; what lies between two is now the one and now the other, as in
+    dithering."""
+    height, width = shape[:2]
     across = np.tile(_DITHER, (1, -(-width // TILE)))[:, :width]
-    for top in range(0, height, TILE):
-        added[top : top + TILE] += across[: height - top]
-    return np.rint(added, out=added).astype(np.int16)
+    if width < pattern.shape[1]:
+        pattern = _resized(pattern, width, height)
+    for rows, added in enlarged_strips(pattern, shape, cv2.INTER_CUBIC):
+        places = np.arange(rows.start, rows.stop) % TILE
+        yield rows, np.rint(added + across[places]).astype(np.int16)
 
 
 def _middle(image: Image) -> Image:
@@ -126,7 +136,10 @@ def _cells(image: Image, reduced: float) -> Grid:
     height, width = image.shape[:2]
     brightness = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     scale = CELLS / reduced / min(height, width)
-    return _resized(brightness.astype(np.float32), round(width * scale), round(height * scale))
+    columns, rows = round(width * scale), round(height * scale)
+    if columns < width:
+        return shrink_strips((brightness[part] for part in strips(height)), columns / width, rows / height)
+    return _resized(brightness.astype(np.float32), columns, rows)
 
 
 def _details(grid: Grid) -> Grid:

@@ -19,6 +19,7 @@ from portrait.faces.mesh import (
     MOUTH_RIGHT,
     NOSE_TIP,
 )
+from portrait.images.windows import Window, cut, reduced_size, shrink_window
 from portrait.types import Box, Face, Pose
 
 Affine = NDArray[np.float64]
@@ -70,20 +71,36 @@ def image_size(image: Image) -> Size:
 
 
 def crop(image: Image, frame: RotatedRect, size: Size, border: int = cv2.BORDER_REPLICATE) -> Image:
-    """Crop `frame` out of `image` at `size` pixels, with anti-aliasing; `border` is OpenCV's mode beyond the picture."""
+    """Crop `frame` out of `image` at `size` pixels, with anti-aliasing; `border` is OpenCV's mode beyond the picture.
+
+    Of the modes those that repeat the last pixel or take a constant: others would look at what is not there.
+    """
     shrink = min(frame.width / size.width, frame.height / size.height)
     matrix = frame.matrix_to(size)
     if shrink > 1.5:
         # warpAffine reads single pixels: shrinking much at once would alias, so the picture is averaged down first.
-        factor = 1 / shrink
-        small = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
+        small = _shrink_around(image, frame, 1 / shrink)
         real = np.array([small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]])
         matrix = matrix @ np.array(
             [[1 / real[0], 0, 0.5 / real[0] - 0.5], [0, 1 / real[1], 0.5 / real[1] - 0.5], [0, 0, 1]]
         )
         image = small
-    cut = cv2.warpAffine(image, matrix, (size.width, size.height), flags=cv2.INTER_CUBIC, borderMode=border)
-    return np.asarray(cut, np.uint8)
+    out = cv2.warpAffine(image, matrix, (size.width, size.height), flags=cv2.INTER_CUBIC, borderMode=border)
+    return np.asarray(out, np.uint8)
+
+
+def _shrink_around(image: Image, frame: RotatedRect, factor: float) -> Image:
+    """A reduced picture, black where a frame shows nothing of it: what is not filled takes neither time nor memory."""
+    size = reduced_size(image, factor, factor)
+    limits = np.array([size.width, size.height])
+    corners = frame.corners() * (limits / (image.shape[1], image.shape[0]))
+    # A bicubic filter reads two pixels to either side; beyond the picture's edge its last pixel is repeated, so that one stays.
+    first = np.clip(np.floor(corners.min(axis=0)) - 3, 0, limits - 1).astype(int)
+    last = np.clip(np.ceil(corners.max(axis=0)) + 4, 1, limits).astype(int)
+    window = Window(int(first[0]), int(first[1]), int(last[0]), int(last[1]))
+    out = np.zeros((size.height, size.width, *image.shape[2:]), np.uint8)
+    cut(out, window)[:] = shrink_window(image, window, factor, factor)
+    return out
 
 
 def invert(matrix: Affine) -> Affine:

@@ -22,7 +22,7 @@ from portrait.faces.mesh import (
 )
 from portrait.images.color import Floats, blend, from_lab, to_lab
 from portrait.images.filters import fast_gaussian_blur, masked_gaussian_blur, smoothstep
-from portrait.images.resize import resize, scaled_size
+from portrait.images.resize import enlarged_strips, scaled_size
 from portrait.types import Face
 
 RETOUCH_LIMIT = 6.0
@@ -39,7 +39,8 @@ def skin_mask(image: Image, face: Face, neck: bool = False) -> Mask:
     cut = image[rows, columns]
     if min(cut.shape[:2]) > 1:
         small, outlines = _at_working_size(cut, face, (columns.start, rows.start))
-        mask[rows, columns] = resize(_skin_mask(small, outlines, neck), cut.shape)
+        for part, strip in enlarged_strips(_skin_mask(small, outlines, neck), cut.shape):
+            mask[rows, columns][part] = strip
     return mask
 
 
@@ -50,23 +51,33 @@ def retouch_skin(image: Image, face: Face, strength: float) -> Image:
     5 % is smoothed, small waves more than large ones, so features keep their shape. One pixel changes by
     ΔE 6 × strength at most; the median over the skin stays below 3 × strength. Outside `skin_mask` nothing changes.
     """
+    out = image.copy()
+    part, retouched = retouch_around(image, face, strength)
+    out[part] = retouched
+    return out
+
+
+def retouch_around(image: Image, face: Face, strength: float) -> tuple[tuple[slice, slice], Image]:
+    """The rows and columns of a picture that `retouch_skin` may change, and what it makes of them."""
     strength = float(np.clip(strength, 0, 1))
     rows, columns = box_slices(face.box, image.shape, 0.3)
     cut = image[rows, columns]
     if strength == 0 or min(cut.shape[:2]) < 8:
-        return image.copy()
+        return (rows, columns), cut
     small, outlines = _at_working_size(cut, face, (columns.start, rows.start))
     mask = _skin_mask(small, outlines, neck=False)
     if int((mask > 0.5).sum()) < 64:
-        return image.copy()
+        return (rows, columns), cut
     # What changes is coarser than the pores that stay, so it is worked out on a small face and enlarged.
     change = _smoothing(to_lab(small), mask, outlines) * np.float32(strength)
     size = np.linalg.norm(change, axis=2, keepdims=True)
     # The bound is approached smoothly: a hard one would draw an edge of its own.
     change /= np.sqrt(1 + (size / (RETOUCH_LIMIT * strength)) ** 2)
-    out = image.copy()
-    out[rows, columns] = blend(cut, from_lab(to_lab(cut) + resize(change, cut.shape)), resize(mask, cut.shape))
-    return out
+    out = np.empty_like(cut)
+    enlarged = zip(enlarged_strips(change, cut.shape), enlarged_strips(mask, cut.shape), strict=True)
+    for (part, moved), (_, share) in enlarged:
+        out[part] = blend(cut[part], from_lab(to_lab(cut[part]) + moved), share)
+    return (rows, columns), out
 
 
 WORKING_WIDTH = 384

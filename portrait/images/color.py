@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask
-from portrait.images.resize import shrink_to_side
+from portrait.images.resize import shrink_to_side, strips
 
 Floats = NDArray[np.float32]
 
@@ -196,13 +196,17 @@ def _apply_gains(image: Image, gains: Floats, strength: float) -> Image:
         return image.copy()
     gains = gains ** np.float32(min(strength, 1.0))
     table = from_linear(_LINEAR[:, None] * gains)
-    out = np.stack([cv2.LUT(np.ascontiguousarray(image[..., each]), table[:, each]) for each in range(3)], axis=2)
-    # Where all channels are near their end the light's colour is lost and white is white.
-    low = image.min(axis=2)
-    white = low > 235
-    share = ((low[white].astype(np.float32) - 235) / 20)[:, None]
-    out[white] = np.asarray(out[white] * (1 - share) + image[white] * share + 0.5, np.uint8)
-    return np.asarray(out, np.uint8)
+    out = np.empty_like(image)
+    for rows in strips(len(image)):
+        part, balanced = image[rows], out[rows]
+        for each in range(3):
+            balanced[..., each] = cv2.LUT(np.ascontiguousarray(part[..., each]), table[:, each])
+        # Where all channels are near their end the light's colour is lost and white is white.
+        low = part.min(axis=2)
+        white = low > 235
+        share = ((low[white].astype(np.float32) - 235) / 20)[:, None]
+        balanced[white] = np.asarray(balanced[white] * (1 - share) + part[white] * share + 0.5, np.uint8)
+    return out
 
 
 def cast_gains(image: Image, mask: Mask | None = None) -> Floats | None:
@@ -311,8 +315,10 @@ MOST_LIGHT = 238.0
 """95th percentile above which a face is darkened a little."""
 
 
-def expose(image: Image, mask: Mask, strength: float = 1.0) -> Image:
+def expose(image: Image, mask: Mask, strength: float = 1.0, out: Image | None = None) -> Image:
     """Correct the exposure of a picture by the light on a face; `mask` marks the face, `strength` 0..1.
+
+    The result is written to `out`, which may be the picture, or to a picture of its own.
 
     The face's 95th percentile is measured, which shows its light, not the median, which shows its skin: nobody becomes
     paler than they are. A face
@@ -321,15 +327,20 @@ def expose(image: Image, mask: Mask, strength: float = 1.0) -> Image:
     """
     plain, curved = light_gains(image, mask)
     strength = float(np.clip(strength, 0, 1))
+    out = image.copy() if out is None else out
     if strength == 0 or abs(plain * curved - 1) < 0.02:
-        return image.copy()
+        out[:] = image
+        return out
     light = _LINEAR.astype(np.float64)
     raised = _shoulder(light * plain**strength, 0.85, 1.0) if plain > 1 else light
     raised = _encoded(_curve(raised, curved**strength)) * 255
     # One factor for the three channels of a pixel, read off its largest: their proportions, and so the hue, stay.
-    factor = cv2.LUT(image.max(axis=2), (raised / np.maximum(np.arange(256), 1)).astype(np.float32))
-    out = [cv2.multiply(image[..., each], factor, dtype=cv2.CV_8U) for each in range(3)]
-    return np.asarray(cv2.merge(out), np.uint8)
+    factors = (raised / np.maximum(np.arange(256), 1)).astype(np.float32)
+    for rows in strips(len(image)):
+        factor = cv2.LUT(image[rows].max(axis=2), factors)
+        for each in range(3):
+            out[rows, :, each] = cv2.multiply(image[rows, :, each], factor, dtype=cv2.CV_8U)
+    return out
 
 
 def light_gains(image: Image, mask: Mask) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Filters of arrays of pixels: blurs with and without a mask, smoothstep, an estimate of noise."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask
+from portrait.images.resize import enlarged_strips, shrink_strips
 
 Floats = NDArray[np.float32]
 """H×W or H×W×C."""
@@ -36,15 +38,23 @@ def fast_gaussian_blur(values: Floats, sigma: float) -> Floats:
     return np.asarray(large, np.float32)
 
 
-def fast_mirrored_blur(values: Floats, sigma: float) -> Floats:
-    """Gaussian blur on a smaller copy that mirrors the border, where `fast_gaussian_blur` repeats it.
+def mirrored_blur_strips(
+    parts: Iterable[NDArray[np.generic]], shape: tuple[int, ...], sigma: float
+) -> Iterator[tuple[slice, Floats]]:
+    """Gaussian blur on a smaller copy that mirrors the border, where `fast_gaussian_blur` repeats it; strip by strip.
 
-    Studio portraits that were drawn before depend on it.
+    `parts` are strips of rows of a picture of `shape`, from the top; they are read at once. Studio portraits that were drawn
+    before depend on it.
     """
     factor = min(1.0, 4.0 / max(sigma, 1e-3))
-    small = cv2.resize(values, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    soft = cv2.GaussianBlur(small, (0, 0), max(sigma * factor, 0.3))
-    return np.asarray(cv2.resize(soft, values.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    soft = cv2.GaussianBlur(shrink_strips(parts, factor, factor), (0, 0), max(sigma * factor, 0.3))
+    return enlarged_strips(np.asarray(soft, np.float32), shape)
+
+
+def rows_around(part: slice, height: int, reach: int) -> tuple[slice, slice]:
+    """The rows of a picture that a filter of `reach` rows reads for some of them, and where those lie among them."""
+    top = max(0, part.start - reach)
+    return slice(top, min(height, part.stop + reach)), slice(part.start - top, part.stop - top)
 
 
 def masked_gaussian_blur(values: Floats, mask: Mask, sigma: float) -> Floats:

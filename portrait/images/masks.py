@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask
-from portrait.images.resize import scaled_size
+from portrait.images.resize import enlarged_strips, scaled_size
 from portrait.types import Face
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -125,17 +125,23 @@ def guided_filter(mask: Mask, small: Image, large: Image, radius: int, epsilon: 
     The fast guided filter (He and Sun 2015, arXiv:1505.00996) with a colour guide: each neighbourhood of `small` explains
     the mask as a linear function of colour, and that function is applied at full size. `epsilon` is in squared 0..1 colour.
     """
-    guide = _to_floats(small)
-    slope, offset = _linear_model(mask, guide, radius, epsilon)
-    size = (large.shape[1], large.shape[0])
-    slope = cv2.resize(slope, size, interpolation=cv2.INTER_LINEAR)
-    offset = cv2.resize(offset, size, interpolation=cv2.INTER_LINEAR)
-    out = np.einsum("ijk,ijk->ij", slope, _to_floats(large)) + offset
-    return np.clip(out, 0, 1).astype(np.float32)
+    slope, offset = _linear_model(mask, _to_floats(small), radius, epsilon)
+    out = np.empty(large.shape[:2], np.float32)
+    enlarged = zip(enlarged_strips(slope, large.shape), enlarged_strips(offset, large.shape), strict=True)
+    for (rows, along), (_, start) in enlarged:
+        out[rows] = np.clip(np.einsum("ijk,ijk->ij", along, _to_floats(large[rows])) + start, 0, 1)
+    return out
 
 
 def estimate_foreground(image: Image, mask: Mask, radius: int) -> Image:
-    """The picture with the person's own colours in hair and soft edges, without those of the old background.
+    """The picture with the person's own colours in hair and soft edges, without those of the old background."""
+    out = image.copy()
+    remove_background(out, mask, radius)
+    return out
+
+
+def remove_background(image: Image, mask: Mask, radius: int) -> None:
+    """Give hair and soft edges of a picture the person's own colours, without those of the old background; in place.
 
     Blur fusion in two rounds (Forte 2021, arXiv:2101.06871): colours of person and background are averaged around each
     pixel, then moved so that together they give the picture. `radius` of the first round in pixels; the second has 1/15.
@@ -149,17 +155,12 @@ def estimate_foreground(image: Image, mask: Mask, radius: int) -> Image:
     front, back = _mean_colours(pixels, pixels, share, reach)
     front = _match_picture(pixels, front, back, share)
     front, back = _mean_colours(front, back, share, max(2, reach // 15))
-    full_size = (image.shape[1], image.shape[0])
-    front, back = (
-        np.asarray(cv2.resize(each, full_size, interpolation=cv2.INTER_LINEAR), np.float32) for each in (front, back)
-    )
-    out = image.copy()
-    # What is all person is its own colour.
-    edge = mask < 1
-    out[edge] = _match_picture(
-        _to_floats(image[edge]), front[edge], back[edge], mask[edge][:, None]
-    ) * 255 + np.float32(0.5)
-    return out
+    enlarged = zip(enlarged_strips(front, image.shape), enlarged_strips(back, image.shape), strict=True)
+    for (rows, near), (_, far) in enlarged:
+        # What is all person is its own colour.
+        edge = mask[rows] < 1
+        pixels, share = _to_floats(image[rows][edge]), mask[rows][edge][:, None]
+        image[rows][edge] = _match_picture(pixels, near[edge], far[edge], share) * 255 + np.float32(0.5)
 
 
 def composite(front: Image, back: Image, mask: Mask) -> Image:
@@ -181,7 +182,7 @@ def _dilate_binary(mask: Mask, radius: float) -> Mask:
 
 
 def _to_floats(image: Image) -> Floats:
-    return (image * np.float32(1 / 255)).astype(np.float32)
+    return np.multiply(image, np.float32(1 / 255), dtype=np.float32)
 
 
 def _box_blur(values: Floats, radius: int) -> Floats:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from portrait.arrays import Image, Size, random_generator
+from portrait.images.resize import enlarged_strips
 from portrait.studio import scenery
 from portrait.studio.lens import (
     KNEE,
@@ -101,8 +102,7 @@ def paint(name: str, size: Size, seed: int) -> Image:
     shape = max(8, round(size.height * shrink)), max(8, round(size.width * shrink))
     painter = _PAINTERS[name] if name in LIGHTS else partial(_paint_paper, _Paper(_linear(name), *_COLOUR_PAPER))
     levels = encode(painter(shape, random))
-    full = cv2.resize(levels, (size.width, size.height), interpolation=cv2.INTER_CUBIC)
-    return add_grain(np.asarray(full, np.float32), random)
+    return add_grain(enlarged_strips(levels, (size.height, size.width), cv2.INTER_CUBIC), size, random)
 
 
 @dataclass(frozen=True, slots=True)

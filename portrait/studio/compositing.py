@@ -1,15 +1,16 @@
 """Sets a person before a backdrop: light wrap, tint and grain make both one picture."""
 
 import math
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Size, random_generator
-from portrait.images.filters import fast_mirrored_blur
+from portrait.images.filters import mirrored_blur_strips
 from portrait.images.masks import face_size
+from portrait.images.resize import strips
 from portrait.studio import backdrops, picture_backdrop
 from portrait.studio.backdrops import BackdropPicture, Light
 from portrait.studio.lens import GRAIN
@@ -32,13 +33,16 @@ def compose_portrait(subject: Subject, backdrop: str | BackdropPicture, seed: in
     """
     height, width = subject.alpha.shape
     back, light = _backdrop(backdrop, subject, Size(width, height), seed)
-    random = random_generator(seed)
-    noise = random.standard_normal((height, width), np.float32)
-    compositor = _Compositor(back, subject, light, noise)
-    before = compositor.composite(subject.plain)
-    rows, columns = _skin_window(subject)
-    after = before.copy()
-    after[rows, columns] = compositor.composite(_relight(subject, light, rows, columns), rows, columns)
+    # A strip of the backdrop is not needed once the person stands before it.
+    before, after = back, np.empty_like(back)
+    window_rows, columns = subject.window
+    for rows, strip in _strips(back, subject, light, random_generator(seed)):
+        before[rows] = strip.composite(subject.plain[rows])
+        after[rows] = before[rows]
+        skin = slice(max(rows.start, window_rows.start), min(rows.stop, window_rows.stop))
+        if skin.start < skin.stop:
+            relit = _relight(subject, light, skin)
+            after[skin, columns] = strip.part(skin.start - rows.start, columns, relit).composite(relit)
     return after, before
 
 
@@ -54,49 +58,67 @@ def _backdrop(backdrop: str | BackdropPicture, subject: Subject, size: Size, see
     return back, light
 
 
-def _skin_window(subject: Subject) -> tuple[slice, slice]:
-    """Rows and columns that contain all skin, which alone is retouched and relit."""
-    left, top, wide, tall = cv2.boundingRect((subject.skin > 0).astype(np.uint8))
-    return slice(top, top + max(tall, 1)), slice(left, left + max(wide, 1))
+def _relight(subject: Subject, light: Light, rows: slice) -> Image:
+    """The retouched person with skin a little lighter on the side of the backdrop's light, a little darker on the other.
 
-
-def _relight(subject: Subject, light: Light, rows: slice, columns: slice) -> Image:
-    """The retouched person with skin a little lighter on the side of the backdrop's light, a little darker on the other."""
+    `rows` lie in the subject's window, all columns of which are given.
+    """
+    window_rows, columns = subject.window
+    inside = slice(rows.start - window_rows.start, rows.stop - window_rows.start)
     unit, middle = face_size(subject.face), subject.face.box.centre[0]
     across = (np.arange(columns.start, columns.stop, dtype=np.float32) - middle) / (0.7 * unit)
     # As far as the selfie's own light comes from that side, nothing needs to be added.
     amount = float(np.clip(light.side - 0.7 * subject.light_side, -1, 1))
-    gain = MAX_RELIGHT * amount * np.tanh(across)[None, :] * subject.skin[rows, columns]
-    image = subject.retouched[rows, columns].astype(np.float32)
+    gain = MAX_RELIGHT * amount * np.tanh(across)[None, :] * subject.skin[inside]
+    image = subject.retouched[inside].astype(np.float32)
     # Highlights cannot get lighter: the change fades towards white.
     room = np.clip((255 - image.max(axis=2)) / 60, 0, 1)
     return np.asarray(np.clip(image * (1 + gain * room)[..., None] + 0.5, 0, 255), np.uint8)
 
 
-class _Compositor:
-    """Sets a person before a backdrop; holds what is the same with and without retouch: alpha, light wrap, tint, grain."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Strip:
+    """Rows of a portrait: what is the same with and without retouch."""
 
-    def __init__(self, back: Image, subject: Subject, light: Light, noise: Floats) -> None:
-        height = back.shape[0]
-        self._alpha = subject.alpha
-        grain = GRAIN
-        extra = math.sqrt(max(min(subject.noise, 4.0) ** 2 - grain**2, 0))
-        self._back = back + (noise * np.float32(extra))[..., None]
-        # Grain for a person whose own was lost in enlarging, so that person and backdrop have the same.
-        missing = math.sqrt(max(grain**2 - subject.noise**2, 0))
-        self._grain = noise * np.float32(missing)
-        self._backdrop_blur = fast_mirrored_blur(back.astype(np.float32), 0.03 * height)
-        self._wrap = subject.alpha * fast_mirrored_blur(1 - subject.alpha, LIGHT_WRAP_REACH * height) * LIGHT_WRAP_SHARE
-        rows = np.linspace(0, 1, height, dtype=np.float32)
-        # Studio light is aimed at the face; the chest gets less of it.
-        fall = 1 - 0.09 * np.clip((rows - 0.68) / 0.32, 0, 1) ** 1.5
-        self._tint = (fall[:, None] * np.array(light.colour, np.float32) ** np.float32(0.35)).astype(np.float32)
+    back: Floats
+    blurred: Floats
+    """The backdrop, whose light wraps around the person."""
+    wrap: Floats
+    """How much of it there is."""
+    tint: Floats
+    grain: Floats
+    alpha: Floats
 
-    def composite(self, front: Image, rows: slice = slice(None), columns: slice = slice(None)) -> Image:
-        """The person `front` before the backdrop, or some rows and columns of that; `front` is as large as they are."""
-        wrap = self._wrap[rows, columns, None]
-        person = front * self._tint[rows, None, :]
-        person += (self._backdrop_blur[rows, columns] - person) * wrap
-        person += self._grain[rows, columns, None]
-        back = self._back[rows, columns]
-        return np.asarray(np.clip(back + (person - back) * self._alpha[rows, columns, None] + 0.5, 0, 255), np.uint8)
+    def part(self, top: int, columns: slice, image: Image) -> "_Strip":
+        """As many rows as `image` has from `top` on, and some columns."""
+        rows = slice(top, top + len(image))
+        across = (self.back, self.blurred, self.wrap, self.grain, self.alpha)
+        back, blurred, wrap, grain, alpha = (each[rows, columns] for each in across)
+        return _Strip(back, blurred, wrap, self.tint[rows], grain, alpha)
+
+    def composite(self, front: Image) -> Image:
+        """The person `front` before the backdrop."""
+        person = front * self.tint[:, None, :]
+        person += (self.blurred - person) * self.wrap[..., None]
+        person += self.grain[..., None]
+        mixed = self.back + (person - self.back) * self.alpha[..., None]
+        return np.asarray(np.clip(mixed + np.float32(0.5), 0, 255), np.uint8)
+
+
+def _strips(back: Image, subject: Subject, light: Light, random: np.random.Generator) -> Iterator[tuple[slice, _Strip]]:
+    """What lies around the person, strip by strip: backdrop, light wrap, tint and grain."""
+    height = len(back)
+    blurred = mirrored_blur_strips((back[rows] for rows in strips(height)), back.shape, 0.03 * height)
+    covered = (subject.alpha[rows] for rows in strips(height))
+    covered = mirrored_blur_strips(covered, back.shape, LIGHT_WRAP_REACH * height)
+    extra = math.sqrt(max(min(subject.noise, 4.0) ** 2 - GRAIN**2, 0))
+    # Grain for a person whose own was lost in enlarging, so that person and backdrop have the same.
+    missing = math.sqrt(max(GRAIN**2 - subject.noise**2, 0))
+    # Studio light is aimed at the face; the chest gets less of it.
+    fall = 1 - 0.09 * np.clip((np.linspace(0, 1, height, dtype=np.float32) - 0.68) / 0.32, 0, 1) ** 1.5
+    tint = (fall[:, None] * np.array(light.colour, np.float32) ** np.float32(0.35)).astype(np.float32)
+    for (rows, soft), (_, near) in zip(blurred, covered, strict=True):
+        noise, alpha = random.standard_normal(near.shape, np.float32), subject.alpha[rows]
+        behind = np.asarray(back[rows] + (noise * np.float32(extra))[..., None], np.float32)
+        wrap = alpha * (1 - near) * np.float32(LIGHT_WRAP_SHARE)
+        yield rows, _Strip(behind, soft, wrap, tint[rows], noise * np.float32(missing), alpha)

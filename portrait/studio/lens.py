@@ -1,10 +1,12 @@
 """Drawing of painted scenery: soft shapes in linear light, defocus by a lens, encoding, grain."""
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from portrait.arrays import Image
+from portrait.arrays import Image, Size
 
 Floats = NDArray[np.float32]
 """H×W or H×W×3, linear light."""
@@ -68,7 +70,12 @@ def encode(linear: Floats) -> Floats:
     return (np.power(np.clip(rolled, 0, 1), np.float32(1 / 2.2)) * 255).astype(np.float32)
 
 
-def add_grain(levels: Floats, random: np.random.Generator) -> Image:
-    """Add grain and round to whole levels."""
-    noise = random.standard_normal(levels.shape[:2], np.float32) * np.float32(GRAIN)
-    return np.clip(levels + noise[..., None] + 0.5, 0, 255).astype(np.uint8)
+def add_grain(
+    strips: Iterable[tuple[slice, NDArray[np.float32] | Image]], size: Size, random: np.random.Generator
+) -> Image:
+    """Add grain to a picture of `size`, given as strips of levels from the top, and round to whole levels."""
+    out = np.empty((size.height, size.width, 3), np.uint8)
+    for rows, levels in strips:
+        noise = random.standard_normal(levels.shape[:2], np.float32) * np.float32(GRAIN)
+        out[rows] = np.clip(levels + noise[..., None] + np.float32(0.5), 0, 255)
+    return out

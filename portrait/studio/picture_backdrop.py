@@ -5,7 +5,7 @@ import numpy as np
 
 from portrait.arrays import Image, Size, random_generator
 from portrait.images.color import from_linear, to_linear
-from portrait.images.resize import resize, scaled_size, shrink_to_side
+from portrait.images.resize import resize, scaled_size, shrink_to_side, strips
 from portrait.studio.backdrops import BackdropPicture, Light
 from portrait.studio.lens import add_grain, as_color, defocus
 
@@ -33,7 +33,7 @@ def crop(image: Image, size: Size) -> Image:
 def paint(picture: BackdropPicture, size: Size, seed: int) -> Image:
     """The backdrop at `size`, with the grain of painted ones; the seed decides the grain alone."""
     cropped = _blur(crop(picture.image, size), picture.blur)
-    return add_grain(cropped.astype(np.float32), random_generator(seed))
+    return add_grain(((rows, cropped[rows]) for rows in strips(size.height)), size, random_generator(seed))
 
 
 def light_of(picture: BackdropPicture, size: Size) -> Light:

@@ -11,6 +11,7 @@ from pipelines.engines import Engines, matte_engine, status
 from pipelines.engines.painters.studio import Studio
 from pipelines.folders import cut_outs, identities, training_sets
 from pipelines.marks.marks import open_marks
+from pipelines.memory import return_memory
 from pipelines.model_store.store import ModelStore
 from pipelines.prepare import Overrides
 from pipelines.refine import steps_of
@@ -86,7 +87,10 @@ class PortraitFlows:
             raise OperatorError(
                 "unknown_kind", f"This worker knows no jobs of the kind {context.job.kind!r}. Update it."
             )
-        return flow(context)
+        try:
+            return flow(context)
+        finally:
+            return_memory()
 
     def release_idle(self) -> None:
         """Release idle diffusion bases, which take most of a GPU; see `draw.idle_minutes`."""

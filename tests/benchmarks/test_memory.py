@@ -1,4 +1,7 @@
-"""What evaluating and enlarging take of memory, each in a process of its own; docs/evaluating.md, docs/refining.md."""
+"""What evaluating, enlarging and printing take of memory, each in a process of its own.
+
+docs/evaluating.md, docs/refining.md and docs/benchmarks.md have the tables.
+"""
 
 import pytest
 
@@ -10,6 +13,10 @@ pytestmark = pytest.mark.bench
 
 MOST_ON_TOP = 350
 """Megabytes beside the picture and its result, whatever their size: tiles and their borders."""
+MOST_KEPT = 750
+"""Megabytes that a worker keeps after prints: libraries, models and what is cached for further backdrops."""
+MOST_GROWTH = 30
+"""Of them that twenty more prints may add."""
 
 
 def test_evaluating_many_pictures(figure: Record) -> None:
@@ -26,3 +33,17 @@ def test_enlarging_in_tiles(figure: Record) -> None:
         what = f"Enlarging {size} px in tiles: memory beside picture and result"
         # A low picture takes next to nothing.
         figure(what, float(on_top), "MB", at_most=MOST_ON_TOP, compared=not size.endswith("×64"))
+
+
+@pytest.mark.models
+def test_a_worker_after_prints(figure: Record) -> None:
+    (_, early, _), (count, late, peak) = table_of("print_memory")
+    figure(f"Memory of a worker after {count} prints of 2048 × 2560", float(late), "MB", at_most=MOST_KEPT)
+    figure(
+        "Memory that twenty further prints add to a worker",
+        float(late) - float(early),
+        "MB",
+        at_most=MOST_GROWTH,
+        compared=False,
+    )
+    figure("Memory of a worker that prints, at the peak", float(peak), "MB", at_most=1000)

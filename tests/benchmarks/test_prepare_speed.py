@@ -1,5 +1,8 @@
 """How much faster `Prepare` is than a plain loop over the same photos, with the same verdicts; docs/benchmarks.md."""
 
+# dlib is one compiled module without stubs: its names are not known to the type checker.
+# pyright: reportAttributeAccessIssue=false
+
 import hashlib
 import os
 import statistics
@@ -8,8 +11,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
+import dlib
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
@@ -18,6 +23,8 @@ import skimage.data
 
 from pipelines import build
 from pipelines.engines import Engines
+from pipelines.engines.runtimes.chips import face_chip
+from pipelines.model_store.store import ModelStore
 from pipelines.prepare import Overrides, Prepare
 from pipelines.settings import Settings
 from portrait.arrays import Image, Size
@@ -82,18 +89,28 @@ def phone(image: Image, seed: int) -> Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Everyone:
-    """Embeds every face of a photo, as libraries do by themselves."""
+class DlibFinder:
+    """Finds faces as the product does, and embeds so many of a photo by dlib itself, as programs do that take it as it is."""
 
     finder: FaceFinder
-    space: str
-    same_person: float
+    model: Any
+    most: int
+
+    @property
+    def space(self) -> str:
+        return self.finder.space
+
+    @property
+    def same_person(self) -> float:
+        return self.finder.same_person
 
     def faces(self, image: Image, embedded: int = 1) -> list[Face]:
-        return self.finder.faces(image, embedded=99)
+        found = self.finder.faces(image, embedded=0)
+        return [self.embed(image, face) for face in found[: self.most]] + found[self.most :]
 
     def embed(self, image: Image, face: Face) -> Face:
-        return self.finder.embed(image, face)
+        numbers = self.model.compute_face_descriptor(face_chip(image, face, 150, 0.25))
+        return replace(face, embeddings={self.space: np.array(numbers, np.float32)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +181,12 @@ def test_twice_as_fast_as_a_plain_loop_with_the_same_verdicts(
     settings: Settings, engines: Engines, folder: list[Path], figure: Record
 ) -> None:
     flow = build.prepare(settings, engines)
-    everyone = Everyone(flow.finder, flow.finder.space, flow.finder.same_person)
+    file = ModelStore(settings.models).file("dlib", "dlib_face_recognition_resnet_model_v1.dat")
+    largest = DlibFinder(flow.finder, dlib.face_recognition_model_v1(str(file)), 1)
     loops: dict[str, Callable[[], list[ScoredPhoto]]] = {
         "prepare": lambda: list(flow(folder, Overrides(), quiet).photos),
-        "faces only": lambda: PlainLoop(flow, None)(folder),
-        "every model": lambda: PlainLoop(replace(flow, finder=everyone), engines.matter())(folder),
+        "faces only": lambda: PlainLoop(replace(flow, finder=largest), None)(folder),
+        "every model": lambda: PlainLoop(replace(flow, finder=replace(largest, most=99)), engines.matter())(folder),
     }
     costs: dict[str, list[Cost]] = {name: [] for name in loops}
     results = {}
@@ -185,10 +203,10 @@ def test_twice_as_fast_as_a_plain_loop_with_the_same_verdicts(
     report(middle, results)
     assert results["prepare"] == results["every model"] == results["faces only"]
     own, plain = middle["prepare"], middle["every model"]
-    figure("Preparing photos: plain loop over ours by the clock", plain.wall / own.wall, "×", at_least=2)
-    figure("Preparing photos: plain loop over ours in CPU time", plain.cpu / own.cpu, "×", at_least=2)
-    figure("Preparing photos of 12 megapixels", len(folder) / own.wall, "a second", at_least=1)
-    figure("Preparing a photo of 12 megapixels: CPU time", own.cpu / len(folder), "s", at_most=1)
+    figure("Preparing photos: plain loop over ours by the clock", plain.wall / own.wall, "×", at_least=12)
+    figure("Preparing photos: plain loop over ours in CPU time", plain.cpu / own.cpu, "×", at_least=8)
+    figure("Preparing photos of 12 megapixels", len(folder) / own.wall, "a second", at_least=5)
+    figure("Preparing a photo of 12 megapixels: CPU time", own.cpu / len(folder), "s", at_most=0.25)
 
 
 def report(middle: dict[str, Cost], results: dict[str, list[tuple[str, str, list[str]]]]) -> None:

@@ -248,3 +248,16 @@ def test_the_label_of_china(marks: Marks) -> None:
     ]  # fmt: skip
     assert (label["Label"], label["ContentProducer"]) == ("1", "00119111")
     assert label["ProduceID"] == f"{marks.keys.tag:04x}{invisible.short_id('portrait_7'):08x}"
+
+
+def test_a_large_jpeg_is_written_without_holding_all_of_its_codes(
+    plain: Marks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = portrait()
+    fitted = encode(drawn, "jpg", plain)
+    monkeypatch.setattr("pipelines.deliver.OPTIMIZED_PIXELS", drawn.image.shape[0] * drawn.image.shape[1] - 1)
+    standard = encode(drawn, "jpg", plain)
+    # The tables of the standard are 418 bytes; those that fit a picture hold what occurs in it alone.
+    assert len(standard) > len(fitted)
+    one, other = (np.asarray(PIL.Image.open(io.BytesIO(each))) for each in (fitted, standard))
+    assert np.array_equal(one, other)

@@ -3,6 +3,8 @@
 import itertools
 import struct
 import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +12,16 @@ import pytest
 from pipelines import build
 from pipelines.engines import Engines
 from pipelines.image_io import decode
+from pipelines.judging import JUDGED_FACE, JUDGED_SIDE, PhotoJudge
 from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.photos import selection
 from portrait.photos.people import separate_people
 from portrait.ports import FaceFinder
-from portrait.types import Face, ScoredPhoto
+from portrait.types import Box, Face, ScoredPhoto
 from tests import dressed, eyewear, selfies
 from tests.benchmarks.made import FACING, Judge, Subject
+from tests.fakes import RecordingProgress
 
 PEOPLE = ("astronaut", "player 3")
 
@@ -235,3 +239,66 @@ def test_dark_and_light_skin_under_one_light_have_one_verdict(
         codes = judge.codes(selfies.jpeg(selfies.lit(skin, stops)) for skin in skins)
         assert len({"dark" in each for each in codes}) == 1, (name, codes)
         assert ("dark" in codes[0]) == (stops < -5)
+
+
+@dataclass
+class Noting:
+    """A face finder that notes the widths of the faces that it embeds."""
+
+    finder: FaceFinder
+    embedded: list[float] = field(default_factory=list)
+
+    @property
+    def space(self) -> str:
+        return self.finder.space
+
+    @property
+    def same_person(self) -> float:
+        return self.finder.same_person
+
+    def faces(self, image: Image, embedded: int = 1) -> list[Face]:
+        found = self.finder.faces(image, embedded=0)
+        return [self.embed(image, face) for face in found[:embedded]] + found[embedded:]
+
+    def embed(self, image: Image, face: Face) -> Face:
+        self.embedded.append(face.box.width)
+        return self.finder.embed(image, face)
+
+
+PHOTOS = {
+    "near": lambda image: selfies.resized(image, 4),
+    "far": lambda image: selfies.resized(selfies.far(image, 40), 5),
+    "of few pixels": lambda image: image,
+    "lying on its side": lambda image: np.ascontiguousarray(np.rot90(selfies.resized(image, 4))),
+}
+
+
+@pytest.mark.parametrize("kind", PHOTOS)
+def test_a_face_is_embedded_once_from_the_pixels_that_it_is_judged_by(
+    kind: str, finder: FaceFinder, astronaut: Image, tmp_path: Path
+) -> None:
+    image = PHOTOS[kind](astronaut)
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(selfies.jpeg(image, 95))
+    noting = Noting(finder)
+    (photo,) = PhotoJudge(noting).judge_files([path], RecordingProgress())
+    (width,) = noting.embedded
+    assert photo.face is not None
+    assert photo.selfie is not None
+    assert max(photo.selfie.image.shape) <= JUDGED_SIDE
+    assert set(photo.face.embeddings) == {"dlib"}
+    native = photo.face.box.width * photo.selfie.scale
+    assert width >= min(JUDGED_FACE, 0.98 * native), "from enough pixels, where the photo has them"
+
+
+def test_of_a_group_the_face_that_was_pointed_at_is_embedded(finder: FaceFinder, tmp_path: Path) -> None:
+    path = tmp_path / "group.jpg"
+    path.write_bytes(selfies.jpeg(selfies.group(), 95))
+    left, top, right, bottom = selfies.PLAYERS["player 3"]
+    point = ((left + right) / 2 / 1280, (top + 0.4 * (bottom - top)) / 886)
+    noting = Noting(finder)
+    (photo,) = PhotoJudge(noting).judge_files([path], RecordingProgress(), {0: point})
+    assert photo.face is not None
+    assert photo.window != Box(0, 0, 1, 1)
+    assert set(photo.face.embeddings) == {"dlib"}
+    assert len(noting.embedded) == 1

@@ -54,7 +54,8 @@ def test_a_picture_that_is_reduced_while_it_is_decoded_looks_the_same(
 def test_one_large_picture_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_io, "ALONE_BYTES", 1000)
     held: list[bool] = []
-    monkeypatch.setattr(image_io, "converter", lambda opened: held.append(image_io._ALONE.locked()) or np.asarray)
+    strips = image_io.srgb_strips
+    monkeypatch.setattr(image_io, "srgb_strips", lambda opened: held.append(image_io._ALONE.locked()) or strips(opened))
     image_io.decode(encoded("PNG"), "photo")
     assert held == [True]
     assert not image_io._ALONE.locked()

@@ -6,7 +6,7 @@ Both read a chip that is aligned by five points, as dlib's embedding is, and giv
 import numpy as np
 
 from pipelines.engines import Engines
-from pipelines.engines.runtimes.chips import face_chip
+from pipelines.engines.runtimes.chips import MEAN, STD, face_chip
 from pipelines.engines.runtimes.onnx import Floats, OnnxNetwork, to_nchw
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
@@ -18,8 +18,6 @@ MODEL = "dlib_attributes"
 AGE_FILE, AGE_SIDE = "age-v1.onnx", 64
 SEX_FILE, SEX_SIDE = "gender-v1.onnx", 32
 """Published file and side of its chip in pixels."""
-MEAN, STD = np.array([122.782, 117.001, 104.298], np.float32) / np.float32(255), 256 / 255
-"""What dlib's input layer takes from pixels in 0..1, and what it divides them by."""
 YEARS = np.array([0.25, *range(1, 81)], np.float32)
 """Years that a class stands for, as published: the first is the months before the first birthday."""
 ADULT = 18

@@ -5,24 +5,21 @@ four tiles. FaceMesh runs on a levelled crop around each face, as in its trainin
 The Iris network then places lids and irises, which FaceMesh alone gets wrong when eyes are shut.
 """
 
-# dlib is one compiled module without stubs: its names are not known to the type checker.
-# pyright: reportAttributeAccessIssue=false
-
 import logging
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
 import cv2
-import dlib
 import mediapipe
 import numpy as np
 from mediapipe.tasks.python import BaseOptions, vision
 from numpy.typing import NDArray
 
 from pipelines.engines import Engines
-from pipelines.engines.runtimes.chips import face_chip
+from pipelines.engines.runtimes.chips import MEAN, STD, face_chip
 from pipelines.engines.runtimes.litert import LiteRtNetwork
+from pipelines.engines.runtimes.onnx import ChipNetwork, to_nchw
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Points, Size, Vector
@@ -61,11 +58,11 @@ tiles."""
 SMALL_FACE = 0.35
 """Tiles are searched when no face is this wide, as a share of the photo's short side: at 0.15 a tenth of the second faces
 with a quarter to half of the largest one's area were missed."""
+LARGE_BYTES = 10_000_000
+"""Of a picture that a detector is not left to hold: MediaPipe's keep a copy of the last one that they saw."""
 
 Detector: TypeAlias = Any
 """mediapipe's FaceDetector; its package exports a variable, which cannot stand in an annotation."""
-Embedder: TypeAlias = Any
-"""dlib.face_recognition_model_v1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,7 @@ class BlazeFace:
     """dlib's published threshold; one person measured 0.26–0.48 on real photos, different people 0.63–1.04."""
 
     def __init__(
-        self, detectors: tuple[Detector, Detector], mesh: LiteRtNetwork, iris: LiteRtNetwork, embedder: Embedder
+        self, detectors: tuple[Detector, Detector], mesh: LiteRtNetwork, iris: LiteRtNetwork, embedder: ChipNetwork
     ) -> None:
         self._short_range, self._full_range = detectors
         self._mesh = mesh
@@ -164,8 +161,7 @@ class BlazeFace:
 
     def _embedding(self, image: Image, face: Face) -> Vector:
         """dlib's 128 numbers, not normalised (norm about 1.4); raises `EngineError` (`no_mesh`)."""
-        chip = face_chip(image, face, 150, 0.25)
-        return np.array(self._embedder.compute_face_descriptor(chip), np.float32)
+        return self._embedder(to_nchw(face_chip(image, face, 150, 0.25), MEAN, STD))[0]
 
 
 def _run_detector(detector: Detector, image: Image, at: tuple[int, int]) -> list[_Detection]:
@@ -173,7 +169,10 @@ def _run_detector(detector: Detector, image: Image, at: tuple[int, int]) -> list
     height, width = image.shape[:2]
     picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
     detections = []
-    for detection in detector.detect(picture).detections:
+    seen = detector.detect(picture).detections
+    if image.nbytes > LARGE_BYTES:
+        detector.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.zeros((8, 8, 3), np.uint8)))
+    for detection in seen:
         found = detection.bounding_box
         box = Box(found.origin_x, found.origin_y, found.origin_x + found.width, found.origin_y + found.height)
         # The eyes, the left one of the picture first, the tip of the nose and the mouth.
@@ -228,17 +227,17 @@ def make(settings: Settings, models: ModelStore, engines: Engines) -> BlazeFace:
     """Load the five networks; about 0.4 s."""
     # LiteRT and MediaPipe log their delegates on every start; only warnings are worth a line.
     logging.getLogger("absl").setLevel(logging.WARNING)
-    # All files are looked up first: a detector that was made and never closed keeps the process from ending.
+    # What may fail comes first: a detector that was made and never closed keeps the process from ending.
     near, far = (
         models.file("blazeface", f"face_detection_{name}.tflite") for name in ("short_range", "full_range_sparse")
     )
     mesh, iris = models.file("facemesh", "face_landmark.tflite"), models.file("iris", "iris_landmark.tflite")
-    embedder = models.file("dlib", "dlib_face_recognition_resnet_model_v1.dat")
+    embedder = ChipNetwork(models.file("dlib", "dlib_face_recognition_resnet_model_v1.dat"), "dlib")
     return BlazeFace(
         (_open_detector(near.read_bytes()), _open_detector(far.read_bytes())),
         LiteRtNetwork(mesh),
         LiteRtNetwork(iris),
-        dlib.face_recognition_model_v1(str(embedder)),
+        embedder,
     )
 
 

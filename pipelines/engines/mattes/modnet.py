@@ -4,6 +4,9 @@ MODNet finds whole people in busy rooms where the segmenter takes things beside 
 around hair, which closed-form matting solves.
 """
 
+from collections.abc import Callable
+from functools import cache
+
 import cv2
 import numpy as np
 
@@ -42,8 +45,9 @@ CLOSE_ASIDE, CLOSE_ABOVE, CLOSE_BELOW = 1.4, 1.2, 1.8
 class ModNet:
     """The network: the matte of all people in a picture."""
 
-    def __init__(self, network: OnnxNetwork) -> None:
-        self._network = network
+    def __init__(self, network: Callable[[], OnnxNetwork]) -> None:
+        """`network` is asked for with the first matte: silhouettes, which most photos need alone, do without its 80 MB."""
+        self._open = network
 
     def __call__(self, image: Image, face: Face) -> Mask:
         """The matte 0..1 of the people in a window, at any size; raises `EngineError` (`broken_model`)."""
@@ -76,16 +80,19 @@ class ModNet:
         width, height = (max(2 * STEP, round(side * factor / STEP) * STEP) for side in image.shape[1::-1])
         interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
         pixels = np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
-        output = self._network(to_nchw(pixels, 0.5, 0.5))
+        network = self._open()
+        output = network(to_nchw(pixels, 0.5, 0.5))
         if output.shape != (1, 1, height, width):
-            raise self._network.broken_model(f"it gives {output.shape}")
+            raise network.broken_model(f"it gives {output.shape}")
         return output[0, 0]
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> NetworkMatting:
-    """Load the network; matting is compiled by `warm_up` or with the first matte."""
-    network = OnnxNetwork(models.file(MODEL, "modnet.onnx"), MODEL)
-    return NetworkMatting(ModNet(network), engines.matter_named("selfie"), engines.finder, VERSION)
+    """Find the network, which the first matte loads; matting is compiled by `warm_up` or with the first matte."""
+    path = models.file(MODEL, "modnet.onnx")
+    return NetworkMatting(
+        ModNet(cache(lambda: OnnxNetwork(path, MODEL))), engines.matter_named("selfie"), engines.finder, VERSION
+    )
 
 
 def status(settings: Settings, models: ModelStore) -> list[str]:

@@ -23,6 +23,7 @@ from pipelines.engines.runtimes.matting import (
     matting_window,
     other_faces,
     solve_closed_form,
+    steepened,
     warm_up,
 )
 from pipelines.model_store.store import ModelStore
@@ -40,7 +41,7 @@ from portrait.images.masks import (
     trimap,
 )
 from portrait.images.matting import face_hull, fill_holes, hair_mask, settle
-from portrait.images.resize import scaled_size, shrink_to_side
+from portrait.images.resize import enlarged_strips, scaled_size, shrink_to_side
 from portrait.ports import FaceFinder
 from portrait.types import Face
 
@@ -103,7 +104,8 @@ class SelfieMatting:
             if far:
                 confidence = np.where(find_part(small, confidence, near, far), confidence, np.float32(0))
             found = keep_connected(confidence, near)
-            each.crop(out)[:] = cv2.resize(found, (part.shape[1], part.shape[0]), interpolation=cv2.INTER_LINEAR)
+            for rows, strip in enlarged_strips(found, part.shape):
+                each.crop(out)[rows] = strip
         return out
 
     def close(self) -> None:
@@ -137,7 +139,7 @@ class SelfieMatting:
         small = shrink_to_side(image, FRAME_SIDE)
         matrix = Window(0, 0, width, height).matrix_to((small.shape[1], small.shape[0]))
         near = [transform_face(each, matrix) for each in people]
-        rough = np.clip((self._segment_person(small, near[0], near[1:]) - 0.5) * 4 + 0.5, 0, 1)
+        rough = steepened(self._segment_person(small, near[0], near[1:]))
         out = np.asarray(cv2.resize(rough, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
         window.crop(out)[:] = matte
         return out

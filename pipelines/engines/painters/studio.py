@@ -16,6 +16,7 @@ import numpy as np
 
 from pipelines.engines import Engines, matte_facts
 from pipelines.engines.painters import numbers_drawn
+from pipelines.memory import return_memory
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Mask, Size
@@ -38,23 +39,22 @@ from portrait.studio.composition import (
     frame_portrait,
     levelling_angle,
 )
-from portrait.studio.subject import CutOut, Subject, fade_border, foreground, frame_subject
+from portrait.studio.subject import CutOut, Subject, fade_border, frame_person, make_subject, spread_foreground
 from portrait.types import Candidate, Composition, Face, PortraitRequest, Reference, Style
 
 SIZE = Size(1024, 1280)
 """Size of a portrait where the request gives none: 4:5, which prints and profile pages take."""
 MAX_PIXELS = 16_000_000
 """Most pixels at which a portrait is composed; larger ones are enlarged from it, as no selfie holds more of a head."""
-LARGE_PIXELS = 4_000_000
-"""Pixels of a portrait beyond which only the last subject is cached: at `MAX_PIXELS` one takes 230 MB."""
 TIGHTNESS = (0.0, 0.09, -0.05, 0.15)
 """Relative head sizes of the candidates from one selfie; see `frame_portrait`."""
 MIN_CANDIDATES = 2
 """Least number of candidates where there are that many selfies that serve equally well."""
 OLD_BALANCE_STRENGTH, EXPOSURE_STRENGTH = 0.6, 0.8
 """Strength of the white balance of version 0.1.0 and of the exposure of the selfie: some of its own light remains."""
-MAX_CUT_OUTS, MAX_SUBJECTS = 8, 4
-"""How many selfies, and how many of them at portrait size, are cached for further backdrops."""
+CACHED_BYTES = 64_000_000
+"""Bytes of selfies, and of the same at portrait size, that are cached for further backdrops: four or five of 1024×1280, and
+none of a portrait beyond some 7 megapixels, which would take 100 to 175 MB each."""
 SILHOUETTE_FACE = 100
 """Height of the face in pixels of the reduced selfie in which a person's outline is found, to choose among selfies."""
 MAX_RESIDUE = 0.3
@@ -70,18 +70,19 @@ _Value = TypeVar("_Value")
 class _LRUCache(Generic[_Key, _Value]):
     """The most recently used values, by key; `functools.lru_cache` would hold on to the full selfies as arguments."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, most: int, weigh: Callable[[_Value], int] = lambda value: 1) -> None:
+        """The values that were not used for longest are dropped until all weigh `most` together at most."""
+        self._most, self._weigh = most, weigh
         self._values: OrderedDict[_Key, _Value] = OrderedDict()
 
     def get(self, key: _Key, make: Callable[[], _Value]) -> _Value:
         """The cached value of a key, or the one that `make` gives, which is cached."""
-        if key not in self._values:
-            self._values[key] = make()
+        value = self._values[key] if key in self._values else make()
+        self._values[key] = value
         self._values.move_to_end(key)
-        while len(self._values) > self._size:
+        while sum(map(self._weigh, self._values.values())) > self._most:
             self._values.popitem(last=False)
-        return self._values[key]
+        return value
 
     def clear(self) -> None:
         """Drop every value."""
@@ -139,13 +140,12 @@ class Studio:
         """`matter` is given the facts of a recipe by which a portrait is drawn again, or None."""
         self._matter = matter
         self._silhouettes: _LRUCache[tuple[object, ...], Framing | None] = _LRUCache(64)
-        self._cut_outs: _LRUCache[_CutOutKey, CutOut] = _LRUCache(MAX_CUT_OUTS)
-        self._subjects: _LRUCache[tuple[object, ...], Subject] = _LRUCache(MAX_SUBJECTS)
-        self._large_subjects: _LRUCache[tuple[object, ...], Subject] = _LRUCache(1)
+        self._cut_outs: _LRUCache[_CutOutKey, CutOut] = _LRUCache(CACHED_BYTES, lambda one: one.nbytes)
+        self._subjects: _LRUCache[tuple[object, ...], Subject] = _LRUCache(CACHED_BYTES, lambda one: one.nbytes)
 
     def forget(self) -> None:
         """Drop every cut-out: photos of people who were erased are among them."""
-        for cache in (self._silhouettes, self._cut_outs, self._subjects, self._large_subjects):
+        for cache in (self._silhouettes, self._cut_outs, self._subjects):
             cache.clear()
 
     def cut_out(
@@ -182,19 +182,25 @@ class Studio:
         equal = sum(each.rank == usable[0].rank for each in usable)
         total = max(request.count, min(equal, MIN_CANDIDATES))
         numbers = numbers_drawn(request, total)
+        count, left = len(usable), {number: usable[number % len(usable)] for number in numbers}
+        del usable  # what takes much memory is let go when it is framed for the last time
         for done, number in enumerate(numbers):
             progress(done, len(numbers), "Drawing", image)
-            selfie = usable[number % len(usable)]
-            tightness = TIGHTNESS[number // len(usable) % len(TIGHTNESS)]
-            subject = self._cached_subject(selfie, order, tightness, request.style.retouch)
-            seed = request.seed + number
+            name, residue = left[number].name, left[number].cut_out.residue
+            tightness = TIGHTNESS[number // count % len(TIGHTNESS)]
+            subject = self._cached_subject(left, number, order, tightness, request.style.retouch)
+            seed, framing = request.seed + number, subject.framing
             image, before = compose_portrait(subject, backdrop, seed)
-            image, before = (resize(each, (size.height, size.width), cv2.INTER_CUBIC) for each in (image, before))
-            variation = {"backdrop_seed": float(seed), "head": subject.framing.face_share}
-            how = {} if method == 1 else {"studio": method, "composition": subject.framing.composition}
+            if subject.nbytes > CACHED_BYTES:
+                del subject
+                return_memory()
+            # One after the other: of a large portrait the smaller one is let go first.
+            image = resize(image, (size.height, size.width), cv2.INTER_CUBIC)
+            before = resize(before, (size.height, size.width), cv2.INTER_CUBIC)
+            variation = {"backdrop_seed": float(seed), "head": framing.face_share}
+            how = {} if method == 1 else {"studio": method, "composition": framing.composition}
             facts = {**how, **matte_facts(order.matter)}
-            scores = {} if method == 1 else {"residue": selfie.cut_out.residue}
-            yield Candidate(image, {1: selfie.name}, variation, before, facts, scores)
+            yield Candidate(image, {1: name}, variation, before, facts, {} if method == 1 else {"residue": residue})
         progress(len(numbers), len(numbers), "Drawing", image)
 
     def _framed_selfies(self, references: Sequence[Reference], order: _Order, most: int) -> list[_FramedSelfie]:
@@ -261,15 +267,20 @@ class Studio:
         key = _CutOutKey(reference.name, _fingerprint(reference), shrink, aspect, least, order.method, order.matte)
         return self._cut_outs.get(key, lambda: _cut_out(reference, key, order.matter))
 
-    def _cached_subject(self, selfie: _FramedSelfie, order: _Order, tightness: float, retouch: float) -> Subject:
-        canvas, cut_out = order.canvas, selfie.cut_out
+    def _cached_subject(
+        self, left: dict[int, _FramedSelfie], number: int, order: _Order, tightness: float, retouch: float
+    ) -> Subject:
+        """The subject of candidate `number`, which is taken out of those that are `left`."""
 
         def frame() -> Subject:
+            selfie = left.pop(number)
+            cut_out = selfie.cut_out
             tight = order.frame(cut_out.alpha, cut_out.face, tightness) if tightness else None
-            return frame_subject(cut_out, tight or selfie.framing, canvas, retouch)
+            person = frame_person(cut_out, tight or selfie.framing, order.canvas)
+            del selfie, cut_out
+            return make_subject(person, retouch)
 
-        cache = self._subjects if canvas.width * canvas.height <= LARGE_PIXELS else self._large_subjects
-        return cache.get((cut_out.key, order, tightness, retouch), frame)
+        return self._subjects.get((left[number].cut_out.key, order, tightness, retouch), frame)
 
 
 def _backdrop(style: Style) -> str | BackdropPicture:
@@ -318,6 +329,7 @@ def _cut_out(reference: Reference, key: _CutOutKey, matter: Matter) -> CutOut:
     image, face = _reduce(reference, key.shrink)
     # The matte is made from the full photo, so that people who stand beside are told apart by their faces.
     alpha = matter.matte(image, face)
+    return_memory()
     residue = 0.0 if key.method == 1 else measure_residue(image, alpha, face)
     alpha = alpha if key.method == 1 else fade_border(alpha, face)
     rows, columns = _visible_part(face, Size(image.shape[1], image.shape[0]), key)
@@ -325,9 +337,12 @@ def _cut_out(reference: Reference, key: _CutOutKey, matter: Matter) -> CutOut:
     face = transform_face(face, np.array([[1, 0, -columns.start], [0, 1, -rows.start]], np.float64))
     skin = skin_mask(image, face)
     # A coloured wall is no coloured light: what version 0.1.0 took for one could turn skin orange.
-    balanced = white_balance(image, skin, OLD_BALANCE_STRENGTH) if key.method == 1 else balance_by_skin(image, skin)
-    image = expose(balanced, skin, EXPOSURE_STRENGTH)
-    return CutOut(foreground(image, alpha, face), alpha, face, residue, key)
+    image = white_balance(image, skin, OLD_BALANCE_STRENGTH) if key.method == 1 else balance_by_skin(image, skin)
+    expose(image, skin, EXPOSURE_STRENGTH, out=image)
+    del skin
+    cut_out = CutOut(spread_foreground(image, alpha, face), alpha, face, residue, key)
+    return_memory()
+    return cut_out
 
 
 def _limit_size(size: Size) -> Size:

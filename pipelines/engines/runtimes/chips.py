@@ -11,6 +11,8 @@ from portrait.errors import EngineError
 from portrait.faces.mesh import EYE_LEFT, EYE_LEFT_INNER, EYE_RIGHT, EYE_RIGHT_INNER, NOSE_BASE
 from portrait.types import Face
 
+MEAN, STD = np.array([122.782, 117.001, 104.298], np.float32) / np.float32(255), 256 / 255
+"""What dlib's input layer takes from pixels in 0..1, and what it divides them by."""
 DLIB_POINTS = (EYE_RIGHT, EYE_RIGHT_INNER, EYE_LEFT, EYE_LEFT_INNER, NOSE_BASE)
 """Mesh points that dlib aligns a face by, in its order: the outer and inner corner of each eye, then the base of the nose."""
 

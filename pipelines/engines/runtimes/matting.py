@@ -132,13 +132,21 @@ class NetworkMatting:
         if matte.shape == image.shape[:2]:
             return matte
         # What lies around head and shoulders is seldom shown: there the silhouette does.
-        out = np.clip((self.silhouette(image, face, others) - 0.5) * 4 + 0.5, 0, 1).astype(np.float32)
+        out = steepened(self.silhouette(image, face, others))
         window.crop(out)[:] = matte
         return out
 
     def silhouette(self, image: Image, face: Face, others: Sequence[Face] | None = None) -> Mask:
         """See `portrait.ports.Matter`."""
         return self._rough.silhouette(image, face, others)
+
+
+def steepened(confidence: Mask) -> Mask:
+    """A confidence with edges four times as steep, in place."""
+    confidence -= 0.5
+    confidence *= 4
+    confidence += 0.5
+    return np.clip(confidence, 0, 1, out=confidence)
 
 
 def _is_lost(found: Mask, face: Face) -> bool:

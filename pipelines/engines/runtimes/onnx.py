@@ -1,6 +1,6 @@
 """ONNX networks: opened once in a process, checked to take pictures, run on CUDA where ONNX Runtime has it.
 
-A `.param` file is one of ncnn's: it is read into ONNX, and runs like the others.
+A `.param` file is one of ncnn's and a `.dat` file one of dlib's: they are read into ONNX, and run like the others.
 """
 
 import importlib
@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from pipelines.memory import return_memory
 from portrait.arrays import Image
 from portrait.errors import EngineError, OperatorError, broken_model
 
@@ -72,6 +73,12 @@ class LightNetwork(OnnxNetwork):
     """A network that takes one picture as 1×H×W×3 and runs on one core of the CPU: beside other work, in little memory."""
 
     _channels, _one_core = 3, True
+
+
+class ChipNetwork(OnnxNetwork):
+    """A network that takes one picture as 1×3×H×W and runs on one core of the CPU: its numbers are the same on all machines."""
+
+    _one_core = True
 
 
 class PairNetwork(OnnxNetwork):
@@ -144,10 +151,16 @@ def _open_session(
         from pipelines.engines.runtimes.ncnn import onnx_bytes  # its library takes longer to load than most networks
 
         network = onnx_bytes(path, model)
+    elif path.suffix == ".dat":
+        from pipelines.engines.runtimes.dlib_network import onnx_bytes
+
+        network = onnx_bytes(path, model)
     try:
-        return onnxruntime.InferenceSession(network, options, providers=list(provider_names))
+        session = onnxruntime.InferenceSession(network, options, providers=list(provider_names))
     except ONNX_ERRORS as error:
         raise broken_model(path, str(error), model) from error
+    return_memory()  # rearranging the weights leaves twice their size
+    return session
 
 
 def _fixed_size(sides: list[int | str | None]) -> tuple[int, int] | None:

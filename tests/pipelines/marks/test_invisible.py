@@ -1,5 +1,6 @@
 """The invisible mark on six portraits and what people do to them; tests/benchmarks/test_invisible_marks.py has the forty."""
 
+import tracemalloc
 from collections.abc import Callable
 from functools import cache
 
@@ -172,3 +173,13 @@ def test_pictures_far_longer_than_wide_are_marked_in_their_middle() -> None:
     marked = embed(strip, OURS)
     assert read(marked) == OURS
     assert np.array_equal(marked[:, :2000], strip[:, :2000])
+
+
+def test_a_large_picture_is_marked_without_copies_in_single_precision() -> None:
+    large = np.random.default_rng(0).integers(0, 256, (2200, 1800, 3), dtype=np.uint8)
+    tracemalloc.start()
+    embed(large, Payload(1, 2))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # The result, and what the marks of all cells take.
+    assert peak < large.nbytes + 12e6

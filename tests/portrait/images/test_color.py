@@ -308,3 +308,12 @@ def test_tiny_pictures_pass(side: int) -> None:
         assert each.shape == image.shape
         assert each.dtype == np.uint8
     assert skin_mask(image, far, neck=True).shape == (side, side)
+
+
+def test_exposure_may_be_written_over_the_picture() -> None:
+    dark, face = np.full((200, 90, 3), (60, 44, 36), np.uint8), np.zeros((200, 90), np.float32)
+    dark[:20], face[60:120, 20:70] = 120, 1
+    expected = color.expose(dark, face)
+    assert not np.array_equal(expected, dark)
+    assert color.expose(dark, face, out=dark) is dark
+    assert np.array_equal(dark, expected)

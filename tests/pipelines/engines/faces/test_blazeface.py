@@ -1,6 +1,10 @@
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
+from pipelines.engines.faces import blazeface
 from portrait.arrays import Image
 from portrait.faces.likeness import distance, distance_matrix
 from portrait.ports import FaceFinder
@@ -71,3 +75,23 @@ def test_the_same_photo_gives_the_same_face(finder: FaceFinder, astronaut: Image
     assert astronaut_face.mesh is not None
     assert (again.mesh == astronaut_face.mesh).all()
     assert (again.embeddings["dlib"] == astronaut_face.embeddings["dlib"]).all()
+
+
+class SeeingDetector:
+    """A detector of MediaPipe's kind that notes the width of each picture."""
+
+    def __init__(self) -> None:
+        self.widths: list[int] = []
+
+    def detect(self, picture: Any) -> Any:
+        self.widths.append(picture.width)
+        return SimpleNamespace(detections=[])
+
+
+def test_a_detector_is_not_left_with_a_large_picture() -> None:
+    detector = SeeingDetector()
+    blazeface._run_detector(detector, np.zeros((2000, 2000, 3), np.uint8), (0, 0))
+    assert detector.widths[0] == 2000
+    assert detector.widths[-1] < 100
+    blazeface._run_detector(detector, np.zeros((500, 500, 3), np.uint8), (0, 0))
+    assert detector.widths[-1] == 500

@@ -3,7 +3,9 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 
 from pipelines.engines import Engines, matte_engine, matte_facts, status
 from pipelines.engines.mattes.birefnet import BiRefNet
+from pipelines.engines.mattes.modnet import ModNet
 from pipelines.engines.runtimes.matting import NetworkMatting
 from pipelines.engines.runtimes.onnx import OnnxNetwork
 from pipelines.model_store.store import ModelStore
@@ -149,3 +152,16 @@ def test_birefnet_reads_logits_of_a_square_picture(tmp_path: Path) -> None:
         wrong(image, face)
     assert refused.value.code == "broken_model"
     assert face_size(face) > 8
+
+
+def test_the_network_is_loaded_by_the_first_matte(astronaut: Image, astronaut_face: Face) -> None:
+    opened: list[str] = []
+
+    def open_network() -> Any:
+        opened.append("modnet")
+        return lambda pixels: np.zeros((1, 1, *pixels.shape[2:]), np.float32)
+
+    network = ModNet(cache(open_network))
+    assert not opened
+    assert [network(astronaut, astronaut_face).max() for _ in range(2)] == [0, 0]
+    assert len(opened) == 1

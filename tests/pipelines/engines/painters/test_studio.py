@@ -403,3 +403,30 @@ def test_cut_outs_are_dropped_when_somebody_was_erased(matter: Matter, selfie: R
     studio.forget()
     studio.paint(request_of(selfie, size=small), progress)
     assert rough.calls == 2
+
+
+def test_what_takes_much_memory_is_not_cached(
+    matter: Matter, selfie: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rough, small = RoughMatting(matter), Size(160, 200)
+    studio = Studio(lambda _: rough)
+    cached = studio.cut_out([selfie], small)
+    assert cached is not None
+    assert studio.cut_out([selfie], small) is cached
+    monkeypatch.setattr(painter, "CACHED_BYTES", cached.nbytes - 1)
+    studio = Studio(lambda _: rough)
+    assert studio.cut_out([selfie], small) is not studio.cut_out([selfie], small)
+
+
+def test_a_subject_that_is_cached_is_drawn_before_another_backdrop(
+    matter: Matter, selfie: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio, small = Studio(lambda _: RoughMatting(matter)), Size(160, 200)
+    framed: list[Size] = []
+    frame = painter.frame_person
+    monkeypatch.setattr(
+        painter, "frame_person", lambda cut, framing, size: (framed.append(size), frame(cut, framing, size))[1]
+    )
+    for backdrop in ("studio-grey", "studio-white"):
+        studio.paint(request_of(selfie, backdrop=backdrop, size=small), progress)
+    assert framed == [small]
