@@ -22,10 +22,11 @@ VISIBLE_IMAGES = "[...document.images].filter((each) => each.checkVisibility())"
 
 
 def wait_until_idle(page: Page) -> None:
-    """Wait until Streamlit has run the page to its end and pictures are there."""
+    """Wait until Streamlit has run the page to its end, and pictures and fonts are there, whose coming moves buttons."""
     page.locator(".p-foot").wait_for(timeout=30_000)
     page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for(timeout=30_000)
     wait_for(page, "[...document.images].every((each) => each.complete || each.loading === 'lazy')")
+    wait_for(page, "document.fonts.status === 'loaded'")
 
 
 def wait_for(page: Page, expression: str) -> None:

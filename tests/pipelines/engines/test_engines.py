@@ -49,7 +49,7 @@ def test_unknown_names_list_the_known_ones(name: str) -> None:
 
 
 def test_a_missing_library_is_an_operator_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "dlib", None)
+    monkeypatch.setitem(sys.modules, "mediapipe", None)
     monkeypatch.delitem(sys.modules, "pipelines.engines.faces.blazeface", raising=False)
     with pytest.raises(OperatorError) as caught:
         engine_module("faces", "blazeface")

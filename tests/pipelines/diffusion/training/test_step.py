@@ -27,11 +27,24 @@ from tests.pipelines.engines.tiny_training import PLAIN
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PRIOR = PriorSettings(weight=0.7, images=2, steps=1)
+PAIRS = {("sd15", 0.0, "alone"), ("sd15", 5.0, "prior"), ("sdxl", 0.0, "prior"), ("sdxl", 5.0, "alone")}
+PAIRS |= {("sd15-v", 0.0, "alone"), ("sd15-v", 5.0, "prior")}
+"""Each two values of a step's settings, together once at least; the other steps are taken in `make bench`."""
+STEPS = [
+    pytest.param(
+        name,
+        gamma,
+        PRIOR if prior == "prior" else PriorSettings(),
+        id=f"{name}-{'min-snr' if gamma else 'plain'}-{prior}",
+        marks=[] if (name, gamma, prior) in PAIRS else pytest.mark.bench,
+    )
+    for name in ("sd15", "sdxl", "sd15-v")
+    for gamma in (0.0, 5.0)
+    for prior in ("alone", "prior")
+]
 
 
-@pytest.mark.parametrize("prior", [PriorSettings(), PRIOR], ids=["alone", "prior"])
-@pytest.mark.parametrize("gamma", [0.0, 5.0], ids=["plain", "min-snr"])
-@pytest.mark.parametrize("name", ["sd15", "sdxl", "sd15-v"])
+@pytest.mark.parametrize(("name", "gamma", "prior"), STEPS)
 def test_the_first_step_equals_a_straightforward_loop(
     hub: Path, tmp_path: Path, name: str, gamma: float, prior: PriorSettings
 ) -> None:

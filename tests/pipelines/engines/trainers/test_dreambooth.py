@@ -105,6 +105,7 @@ def test_kohyas_names_are_those_that_other_programs_know(hub: Path, tmp_path: Pa
         assert metadata["modelspec.trigger_phrase"] == "sks"
 
 
+@pytest.mark.chaos  # a worker that is killed in mid-training, and another that goes on: tests/tasks/test_chaos_training.py
 def test_a_killed_worker_resumes_to_identical_weights(hub: Path, tmp_path: Path) -> None:
     settings = replace(PLAIN, steps=24, exam=ValidationSettings(every=8, steps=2, held_out=1))
     uninterrupted = train(hub, "sdxl", tmp_path / "whole", settings)
