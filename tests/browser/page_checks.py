@@ -67,7 +67,8 @@ def _resize(page: Page, width: int, theme: Literal["light", "dark"]) -> None:
 
 
 def serious_violations(page: Page) -> Mapping[str, Any]:
-    """Serious and critical violations that axe-core finds: the elements by rule."""
+    """Serious and critical violations that axe-core finds: the elements by rule, once nothing fades or moves any more."""
+    wait_for(page, f"{PASSING}.every((each) => each.playState !== 'running')")
     if not page.evaluate("typeof window.axe === 'object'"):
         # Evaluated and not added as a tag, which the pages' security policy forbids.
         page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
@@ -79,6 +80,8 @@ def serious_violations(page: Page) -> Mapping[str, Any]:
     }
 
 
+PASSING = "document.getAnimations().filter((each) => each.effect?.getComputedTiming().endTime !== Infinity)"
+"""Animations and transitions that end: half-faded words would have too little contrast."""
 _FORMATS = """
 AI AVIF CPU CUDA Esc FaceID GB GPU HEIC ID IP-Adapter InstantID JPEG JPG JSON KB LoRA MB MIT ONNX PDF PNG PhotoMaker Plus QR SD
 SDXL SPDX TOML URL UTC WebP XL dpi https kB lora mm px style.toml toml zip

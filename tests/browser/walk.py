@@ -107,7 +107,8 @@ class Walk:
             f"{page_checks.VISIBLE_IMAGES}.filter((each) => each.complete && !each.naturalWidth).map((each) => each.src)"
         )
         assert broken == [], f"{name}: pictures that did not come"
-        assert page_checks.serious_violations(page) == {}, name
+        violations = page_checks.serious_violations(page)
+        assert violations == {}, f"{name}: {violations}"
         if self.form.language == "zh":
             found = page_checks.english_words(page, ("Eileen", *re.findall(r"[a-z]+", " ".join(self.names))))
             assert found == {}, f"{name}: {found}"
