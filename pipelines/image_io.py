@@ -33,7 +33,7 @@ from pipelines.pictures import (
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import UserError
 from portrait.faces.geometry import image_size
-from portrait.images.windows import Window, cut, shrink_source, source_of
+from portrait.images.windows import Window, shrink_source, source_of
 from portrait.types import Selfie
 
 PICTURE_SUFFIXES = frozenset(
@@ -166,7 +166,7 @@ def _alone() -> Iterator[None]:
 
 def _cut(image: Image, choose: Callable[[Size], Window]) -> Image:
     """A part of a picture, as a copy, so that the rest need not be kept."""
-    return cut(image, choose(image_size(image))).copy()
+    return choose(image_size(image)).crop(image).copy()
 
 
 def _all_pixels(picture: decoders.Picture) -> Image:

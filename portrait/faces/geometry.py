@@ -19,7 +19,7 @@ from portrait.faces.mesh import (
     MOUTH_RIGHT,
     NOSE_TIP,
 )
-from portrait.images.windows import Window, cut, reduced_size, shrink_window
+from portrait.images.windows import Window, reduced_size, shrink_window
 from portrait.types import Box, Face, Pose
 
 Affine = NDArray[np.float64]
@@ -99,7 +99,7 @@ def _shrink_around(image: Image, frame: RotatedRect, factor: float) -> Image:
     last = np.clip(np.ceil(corners.max(axis=0)) + 4, 1, limits).astype(int)
     window = Window(int(first[0]), int(first[1]), int(last[0]), int(last[1]))
     out = np.zeros((size.height, size.width, *image.shape[2:]), np.uint8)
-    cut(out, window)[:] = shrink_window(image, window, factor, factor)
+    window.crop(out)[:] = shrink_window(image, window, factor, factor)
     return out
 
 

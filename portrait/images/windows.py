@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from portrait.arrays import Image, Size
-from portrait.images.resize import scaled_size
+from portrait.images.resize import Values, scaled_size
 
 SAME = 1e-9
 """How far the first pixel of a window may lie beside its place in the reduced picture, in pixels of the picture. Where three
@@ -21,6 +22,16 @@ class Window:
     top: int
     right: int
     bottom: int
+
+    def crop(self, image: Values) -> Values:
+        """That part of a picture, as a view."""
+        return image[self.top : self.bottom, self.left : self.right]  # type: ignore[return-value]
+
+    def matrix_to(self, size: tuple[int, int]) -> NDArray[np.float64]:
+        """The map from the picture to the window at `size` (width, height) pixels."""
+        across = size[0] / (self.right - self.left)
+        down = size[1] / (self.bottom - self.top)
+        return np.array([[across, 0, -self.left * across], [0, down, -self.top * down]], np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +68,7 @@ def shrink_window(image: Image, window: Window, across: float, down: float) -> I
     The window is in pixels of the reduced picture and inside it.
     """
     source = source_of(window, Size(image.shape[1], image.shape[0]), across, down)
-    return shrink_source(cut(image, source.needed), source, window, across, down)
-
-
-def cut(image: Image, window: Window) -> Image:
-    """The part of a picture in a window, as a view."""
-    return image[window.top : window.bottom, window.left : window.right]
+    return shrink_source(source.needed.crop(image), source, window, across, down)
 
 
 def reduced_size(image: Image, across: float, down: float) -> Size:

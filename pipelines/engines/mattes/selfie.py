@@ -18,7 +18,6 @@ from pipelines.engines.runtimes.matting import (
     GUIDED_EPSILON,
     GUIDED_RADIUS,
     MATTING_FACE_SIZE,
-    Window,
     find_part,
     matting_window,
     other_faces,
@@ -42,6 +41,7 @@ from portrait.images.masks import (
 )
 from portrait.images.matting import face_hull, fill_holes, hair_mask, settle
 from portrait.images.resize import enlarged_strips, scaled_size, shrink_to_side
+from portrait.images.windows import Window
 from portrait.ports import FaceFinder
 from portrait.types import Face
 

@@ -3,7 +3,6 @@
 import importlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask
 from portrait.errors import EngineError
-from portrait.faces.geometry import Affine, scaling_matrix, transform_face
+from portrait.faces.geometry import scaling_matrix, transform_face
 from portrait.images.masks import (
     KNOWN_IN,
     KNOWN_OUT,
@@ -26,6 +25,7 @@ from portrait.images.masks import (
 )
 from portrait.images.matting import face_hull, fill_holes, hair_mask, part_people, settle
 from portrait.images.resize import scaled_size
+from portrait.images.windows import Window
 from portrait.ports import FaceFinder, Matter
 from portrait.types import Face
 
@@ -59,26 +59,6 @@ SURE_INSIDE = 0.025
 """Distance from the edge of the face's mesh, in face sizes, beyond which the face itself is known."""
 PARTING_FACE_SIZE = 40
 """Face size in pixels at which people are told apart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A rectangle inside of a picture, in frame pixels."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    def crop(self, image: NDArray[Any]) -> NDArray[Any]:
-        """That part of an image, as a view."""
-        return image[self.top : self.bottom, self.left : self.right]
-
-    def matrix_to(self, size: tuple[int, int]) -> Affine:
-        """The map from the picture to the window at `size` (width, height) pixels."""
-        across = size[0] / (self.right - self.left)
-        down = size[1] / (self.bottom - self.top)
-        return np.array([[across, 0, -self.left * across], [0, down, -self.top * down]], np.float64)
 
 
 def matting_window(image: Image, face: Face) -> Window:
