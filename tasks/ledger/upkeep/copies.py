@@ -8,7 +8,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from portrait.errors import OperatorError
@@ -42,10 +42,13 @@ def copy_beside(database: Database, now: float) -> Path | None:
 
 def remove_old_copies(database: Database, now: float) -> int:
     """Remove copies that are older than `KEPT_SECONDS`; returns how many. Raises `OSError`."""
-    old = [copy for copy in _copies(database) if now - copy.stat().st_mtime > KEPT_SECONDS]
-    for copy in old:
-        copy.unlink()
-    return len(old)
+    removed = 0
+    for copy in _copies(database):
+        with suppress(FileNotFoundError):  # Another keeper was first.
+            if now - copy.stat().st_mtime > KEPT_SECONDS:
+                copy.unlink()
+                removed += 1
+    return removed
 
 
 def _copies(database: Database) -> Iterator[Path]:

@@ -44,14 +44,20 @@ def keep_beating(part: str, every: float, stop: threading.Event) -> None:
 
 def is_alive(part: str, within: float = FRESH_SECONDS) -> bool:
     """Whether processes of a part run on this machine, and none of them hangs; forgets those that were killed."""
-    running = []
-    for file in _folder().glob(_name(part, "*")):
-        if is_running(int(file.name.rpartition("-")[2])):
-            running.append(file)
-        else:
-            file.unlink(missing_ok=True)
+    last = [beaten for file in _folder().glob(_name(part, "*")) if (beaten := _last_beat(file)) is not None]
     now = time.time()
-    return bool(running) and all(now - file.stat().st_mtime <= within for file in running)
+    return bool(last) and all(now - beaten <= within for beaten in last)
+
+
+def _last_beat(file: Path) -> float | None:
+    """When the process of a file touched it last, in seconds since 1970; None of a process that has ended."""
+    if not is_running(int(file.name.rpartition("-")[2])):
+        file.unlink(missing_ok=True)
+        return None
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:  # It has ended and forgotten itself since the folder was read.
+        return None
 
 
 def is_running(pid: int) -> bool:

@@ -63,6 +63,16 @@ def alive(stand: Stand, part: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **stand.environment}, capture_output=True, text=True)
 
 
+def test_one_that_ends_while_it_is_asked_for_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ends_meanwhile(pid: int) -> bool:
+        liveness.forget("worker")
+        return True
+
+    liveness.beat("worker")
+    monkeypatch.setattr(liveness, "is_running", ends_meanwhile)
+    assert not liveness.is_alive("worker")
+
+
 @pytest.mark.services
 def test_the_command_says_whether_a_worker_lives_also_while_the_database_is_away(stand: Stand) -> None:
     dead = alive(stand, "worker")
