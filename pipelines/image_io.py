@@ -48,6 +48,9 @@ ALONE_BYTES = 100_000_000
 """What takes more memory to decode, or has more than `WHOLE_PIXELS`, is decoded while nothing else of that size is: photos are
 decoded ahead in threads."""
 _ALONE = Lock()
+FILE_BYTES = 20_000_000
+"""A file of more is read while no other of that size is held: one that waits to be decoded would take as much as its pixels."""
+_ONE_FILE = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,8 @@ def read(path: Path, side: int | None = None) -> Selfie:
     With `side` the long side is reduced to at most that many pixels, which a JPEG does while decoding: 12 megapixels to
     1,000 px takes a quarter of the time.
     """
-    return decode(_read_bytes(path), path.name, side)
+    with _one_file(path):
+        return decode(_read_bytes(path), path.name, side)
 
 
 def read_bounded(path: Path, most: int) -> Selfie:
@@ -91,7 +95,8 @@ def read_part(path: Path, side: int | None, choose: Callable[[Size], Window]) ->
 
     Raises what `read` raises.
     """
-    return _pixels(open_bounded(_read_bytes(path)), side, choose)
+    with _one_file(path):
+        return _pixels(open_bounded(_read_bytes(path)), side, choose)
 
 
 def read_mask(path: Path) -> tuple[Mask, str]:
@@ -133,13 +138,29 @@ def encode_thumbnail(image: Image, side: int) -> bytes:
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
 
 
+@contextmanager
+def _one_file(path: Path) -> Iterator[None]:
+    """While no other large file is held, where this one is large; raises `UserError` (`unreadable`, `no_permission`)."""
+    with _reading():
+        large = path.stat().st_size > FILE_BYTES
+    with _ONE_FILE if large else nullcontext():
+        yield
+
+
 def _read_bytes(path: Path) -> bytes:
-    try:
+    with _reading():
         if path.stat().st_size > MAX_BYTES:
             raise UserError(
                 "too_large", f"This file is larger than {MAX_BYTES // 1_000_000} MB. Save a smaller copy and add that."
             )
         return path.read_bytes()
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Raises `UserError` (`unreadable`, `no_permission`) in place of the system's errors."""
+    try:
+        yield
     except PermissionError as error:
         raise photo_error("no_permission") from error
     except OSError as error:

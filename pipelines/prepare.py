@@ -13,6 +13,7 @@ from pipelines.enhance import Enhance
 from pipelines.folders.training_sets import photos_to_dicts
 from pipelines.guards.pictures import PictureGuard
 from pipelines.judging import PhotoJudge, Place, Point, cut_out, full_side, read_part, rotate
+from pipelines.memory import return_memory
 from pipelines.settings import PrepareSettings
 from portrait.arrays import Image, Size
 from portrait.errors import UserError
@@ -46,9 +47,9 @@ from portrait.types import (
 from portrait.uses import set_uses
 
 REFERENCE_PIXELS = 25_000_000
-"""Pixels of a photo that is kept whole as a reference, as cameras mostly have them; of more, a reference is reduced."""
+"""Pixels of a photo that is kept whole as the one reference, as cameras mostly have them; of more, it is reduced."""
 ALL_PIXELS = 60_000_000
-"""Of all references that are reduced together, as they are held at once: 12 million each of the usual five."""
+"""Of all references together, as they are held at once: 12 million each of the usual five, as phones have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class Prepare:
         """
         space, limit = self.finder.space, self.finder.same_person
         judged = _exclude(self._judge.judge_files(paths, progress, overrides.faces), overrides.exclude)
+        return_memory()  # photos are decoded in full next
         judged = selection.mark_duplicates(judged, overrides.include)
         wanted = {*overrides.include, *overrides.faces}
         judged, questions = people.separate_people(judged, space, limit, wanted, self._estimate)
@@ -229,8 +231,7 @@ class _Pixels:
 
 def _reference_share(size: Size, count: int) -> float:
     """By how much the sides of a photo of this size are reduced to keep it as one of so many references."""
-    pixels = size.width * size.height
-    return 1.0 if pixels <= REFERENCE_PIXELS else (min(REFERENCE_PIXELS, ALL_PIXELS / count) / pixels) ** 0.5
+    return min(1.0, (min(REFERENCE_PIXELS, ALL_PIXELS / count) / (size.width * size.height)) ** 0.5)
 
 
 def _read_reference(chosen: _ChosenPhoto, count: int) -> "_Pixels":

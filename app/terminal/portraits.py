@@ -191,9 +191,11 @@ class PortraitMaker:
         flow = build.render(self.engines, [request.mode], steps_of(request), self.settings.draw)
         deliver = Deliver(options.format, open_marks(self.settings.marks))
         name = options.name or (style.title if style.id.startswith("picture-") else style.id)
+        portraits = flow(request, self.progress)
+        return_memory()  # marks and credentials hold a large picture several times
         return [
             DeliveredPortrait(deliver(portrait, self.out / f"{name}-{number}"), style, portrait)
-            for number, portrait in enumerate(flow(request, self.progress), 1)
+            for number, portrait in enumerate(portraits, 1)
         ]
 
     def note_paths(self, paths: Mapping[str, Path]) -> None:

@@ -69,11 +69,10 @@ def measured(case: Case) -> tuple[float, float, int]:
     with tempfile.TemporaryDirectory() as folder:
         arguments = case.make(Path(folder))
         started = time.monotonic()
-        errors = (Path(folder) / "errors").open("wb")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app", *arguments], stdout=subprocess.DEVNULL, stderr=errors, env=dict(os.environ)
-        )
-        _, status, usage = os.wait4(process.pid, 0)
+        command = [sys.executable, "-m", "app", *arguments]
+        with (Path(folder) / "errors").open("wb") as errors:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env=dict(os.environ))
+            _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         return usage.ru_maxrss * 1024 / 1e6, time.monotonic() - started, process.returncode
 
@@ -83,7 +82,8 @@ def cases() -> Iterator[Case]:
     for format in OPTIONS:
         megapixels = LARGEST.get(format, 48)
         yield Case(f"prepare, 6 {format} of {megapixels} MP", _prepare(format, megapixels, 6))
-    yield Case("prepare, 6 JPEG of 108 MP", _prepare("JPEG", 108, 6))
+    for megapixels in (24, 108):
+        yield Case(f"prepare, 6 JPEG of {megapixels} MP", _prepare("JPEG", megapixels, 6))
     yield Case("prepare, 200 JPEG of 12 MP, groups", _groups)
     for format, megapixels in (("JPEG", 108), ("PNG", 24), ("HEIC", 48), ("AVIF", 25)):
         yield Case(f"make, template of {megapixels} MP, {format}", _template(format, megapixels))

@@ -204,6 +204,16 @@ def test_small_faces_in_large_photos_are_found_by_tiles(judge: Judge, people: di
         assert photo.face.box.width * photo.selfie.scale == pytest.approx(width, rel=0.1)
 
 
+def test_the_collar_of_a_far_person_is_not_taken_for_the_face(judge: Judge, people: dict[str, Subject]) -> None:
+    files = [
+        in_a_room(people, *where) for where in (((12000, 2400), 110, (8496, 752)), ((6000, 4000), 110, (2656, 336)))
+    ]
+    for photo in judge.photos(files):
+        assert photo.face is not None
+        assert photo.selfie is not None
+        assert photo.face.box.width * photo.selfie.scale == pytest.approx(110, rel=0.1)
+
+
 @pytest.mark.parametrize("share", [0.2, 0.25, 0.3])
 def test_a_forehead_beyond_the_border_is_a_cut_face(judge: Judge, people: dict[str, Subject], share: float) -> None:
     for name in (*FACING, "player 6"):

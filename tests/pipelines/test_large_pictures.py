@@ -11,6 +11,7 @@ import pytest
 from pipelines import image_io, judging, prepare, template_faces
 from pipelines.judging import PhotoJudge
 from portrait.arrays import Size
+from portrait.images.windows import Window
 from tests import selfies
 from tests.fakes import FakeFinder, RecordingProgress, picture, save
 
@@ -61,12 +62,30 @@ def test_one_large_picture_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch)
     assert not image_io._ALONE.locked()
 
 
+@pytest.mark.parametrize("size", [1000, 10])
+def test_one_large_file_is_held_at_a_time(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_io, "FILE_BYTES", size)
+    path = tmp_path / "photo.png"
+    path.write_bytes(encoded("PNG"))
+    large, held = path.stat().st_size > size, []
+    monkeypatch.setattr(
+        image_io, "_read_bytes", lambda path: held.append(image_io._ONE_FILE.locked()) or path.read_bytes()
+    )
+    image_io.read(path)
+    image_io.read_part(path, None, lambda size: Window(0, 0, size.width, size.height))
+    assert held == [large, large]
+    assert not image_io._ONE_FILE.locked()
+
+
 def test_references_of_many_pixels_are_reduced_to_what_all_may_have_together() -> None:
     share = prepare._reference_share
-    assert share(Size(6000, 4000), 5) == 1, "as cameras mostly have them"
+    assert share(Size(4000, 3000), 5) == 1, "as phones mostly have them"
+    assert share(Size(6000, 4000), 2) == 1, "as cameras mostly have them"
     assert share(Size(8000, 6000), 5) == pytest.approx(0.5)
     assert share(Size(8000, 6000), 1) ** 2 * 48e6 == pytest.approx(25e6)
-    assert all(count * share(Size(12_000, 9000), count) ** 2 * 108e6 <= 60.1e6 for count in range(3, 9))
+    for size in (Size(6000, 4000), Size(12_000, 9000)):
+        pixels = size.width * size.height
+        assert all(count * share(size, count) ** 2 * pixels <= 60.1e6 for count in range(3, 9))
 
 
 def test_of_many_photos_each_is_kept_smaller_with_the_same_verdict(
