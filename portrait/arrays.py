@@ -44,6 +44,18 @@ SMALLEST_SIDE, LARGEST_SIDE = 64, 8000
 """Sides that a portrait may have, pixels; enlarged or not."""
 
 
+def read_numbers(numbers: object, dimensions: int) -> NDArray[np.float32]:
+    """Numbers that a file holds as an array of so many dimensions; raises `ValueError` where they are others or not finite.
+
+    What is no number raises what NumPy raises: `ValueError`, `TypeError`, `OverflowError`.
+    """
+    with np.errstate(over="ignore"):
+        found = np.array(numbers, np.float32)
+    if found.ndim != dimensions or not np.isfinite(found).all():
+        raise ValueError(f"not finite numbers in {dimensions} dimensions")
+    return found
+
+
 def random_generator(seed: int | Sequence[int]) -> np.random.Generator:
     """Random numbers that a recipe reproduces from `seed`, by a bit generator that NumPy promises not to change.
 

@@ -34,7 +34,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PILLOW = ("JPEG", "PNG", "HEIF", "AVIF", "TIFF", "GIF", "BMP")
 _WHOLE = ("AVIF", "TIFF", "GIF", "BMP", "JXL", "DNG")
 """Formats that Pillow decodes at once, and not in strips."""
-REDUCIBLE = ("JPEG", "PNG", "HEIF")
+REDUCIBLE = ("JPEG", "PNG", "WEBP", "HEIF")
 _TIFF_SUBFILE = 254
 _JPEG_SCALES = (8, 4, 2, 1)
 BROKEN = (
@@ -52,6 +52,8 @@ BROKEN = (
 """What the libraries raise on files that lie about their content."""
 
 pillow_heif.register_heif_opener()
+# Photos are decoded two at a time, and what each thread took of memory stays with it.
+pillow_heif.options.DECODE_THREADS = 2
 # Pillow warns at half its bound and fails at twice it; `pictures` has one bound, checked before any pixel is decoded.
 PIL.Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000
@@ -177,13 +179,17 @@ def srgb_strips(picture: Picture) -> Iterator[NDArray[np.uint8]]:
 
 
 def reduced_strips(picture: Picture, size: Size) -> Iterator[PIL.Image.Image]:
-    """The rows of a picture of `REDUCIBLE` formats, reduced to a size: JPEG and PNG while they are decoded, never whole.
+    """The rows of a picture of `REDUCIBLE` formats, reduced while they are decoded; of HEIF all pixels are in memory before.
 
     Raises what `BROKEN` lists.
     """
     if picture.format == "HEIF":
         opened = pillow_heif.open_heif(picture.file, convert_hdr_to_8bit=True)
-        loaded = pyvips.Image.new_from_array(np.asarray(opened, np.uint8))
+        loaded = _around(np.asarray(opened, np.uint8))
+    elif picture.format == "WEBP":
+        loaded = _load_webp(
+            containers.content_of(picture.file), **_webp_scale(picture, size.width / picture.size.width)
+        )
     else:
         loaded = _load_jpeg(picture) if picture.format == "JPEG" else _load_png(picture.file)
     across, down = size.width / loaded.width, size.height / loaded.height
@@ -233,9 +239,8 @@ def _pillow_strips(picture: Picture, scale: int) -> Iterator[PIL.Image.Image]:
 
 def _webp_strips(picture: Picture, side: int | None) -> Iterator[PIL.Image.Image]:
     if side is not None:
-        # libwebp reduces row by row.
-        scale = min(1.0, side / picture.longest) if picture.scales_freely else 1.0
-        return _vips_strips(_load_webp(containers.content_of(picture.file), scale=scale), picture.mode)
+        loaded = _load_webp(containers.content_of(picture.file), **_webp_scale(picture, side / picture.longest))
+        return _vips_strips(loaded, picture.mode)
     import cv2  # half of what importing this module would take, for this alone
 
     decoded = cv2.imdecode(np.frombuffer(containers.content_of(picture.file), np.uint8), cv2.IMREAD_UNCHANGED)
@@ -245,6 +250,18 @@ def _webp_strips(picture: Picture, side: int | None) -> Iterator[PIL.Image.Image
     rows = rows_a_strip(decoded.shape[1])
     parts = (np.asarray(decoded[top : top + rows], np.uint8) for top in range(0, len(decoded), rows))
     return (PIL.Image.fromarray(np.ascontiguousarray(part[..., order])) for part in parts)
+
+
+def _webp_scale(picture: Picture, share: float) -> dict[str, float]:
+    """libwebp's own way to reduce a picture, row by row, by the mean of the pixels below."""
+    return {"scale": min(1.0, share)} if picture.scales_freely else {}
+
+
+def _around(pixels: NDArray[np.uint8]) -> pyvips.Image:
+    """libvips' picture of pixels, H×W×channels or H×W, which are not copied."""
+    height, width = pixels.shape[:2]
+    bands = pixels.shape[2] if pixels.ndim == 3 else 1
+    return pyvips.Image.new_from_memory(np.ascontiguousarray(pixels).data, width, height, bands, "uchar")
 
 
 def _heif_strips(picture: Picture) -> Iterator[PIL.Image.Image]:

@@ -14,6 +14,7 @@ import numpy as np
 import PIL.Image
 
 from pipelines.folders import atomic
+from portrait.arrays import read_numbers
 from portrait.errors import UserError
 from portrait.faces.geometry import scaling_matrix, transform_face
 from portrait.studio.composition import USUAL
@@ -71,8 +72,8 @@ def read(path: Path) -> CutOut:
         mesh = described["mesh"]
         face = Face(
             Box(*described["box"]),
-            np.array(described["landmarks"], np.float32),
-            None if mesh is None else np.array(mesh, np.float32),
+            read_numbers(described["landmarks"], 2),
+            None if mesh is None else read_numbers(mesh, 2),
             {},
             Pose(*described["pose"]),
             described["confidence"],
@@ -80,7 +81,7 @@ def read(path: Path) -> CutOut:
         alpha = np.asarray(layers[..., 3] / np.float32(255), np.float32)
         front = np.ascontiguousarray(layers[..., :3])
         return CutOut(front, alpha, face, described["residue"], path.name)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
         raise _not_found() from error
 
 

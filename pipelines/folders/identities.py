@@ -20,7 +20,7 @@ import numpy as np
 from markupsafe import escape
 
 from pipelines.folders import atomic
-from portrait.arrays import Vector
+from portrait.arrays import Vector, read_numbers
 from portrait.errors import UserError
 from portrait.training import TrainingResult
 from portrait.types import Identity, TrainingSet
@@ -46,7 +46,7 @@ class StoredIdentity:
         return Identity(
             id=str(self.description["id"]),
             references=(),
-            mean_embeddings={name: np.array(each, np.float32) for name, each in self.description["likeness"].items()},
+            mean_embeddings={name: read_numbers(each, 1) for name, each in self.description["likeness"].items()},
             lora=lora if lora.is_file() else None,
             trigger=str(self.description["trigger"]),
             class_word=str(self.description["class_word"]),

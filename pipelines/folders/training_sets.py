@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines.folders import atomic
 from pipelines.folders.stored_pictures import stored_crop, stored_reference
-from portrait.arrays import Image, Points
+from portrait.arrays import Image, read_numbers
 from portrait.errors import OperatorError, UserError
 from portrait.faces.geometry import eye_shares
 from portrait.faces.likeness import mean_embedding
@@ -73,7 +73,7 @@ def read(folder: Path) -> TrainingSet:
         return TrainingSet(
             crops=tuple(_read_crop(folder, each) for each in description["crops"]),
             references=tuple(_read_reference(folder, each) for each in description["references"]),
-            mean_embeddings={space: np.array(vector, np.float32) for space, vector in description["likeness"].items()},
+            mean_embeddings={space: read_numbers(vector, 1) for space, vector in description["likeness"].items()},
             photos=tuple(_read_photo(each) for each in description["photos"]),
             trigger=description["trigger"],
             class_word=description["class_word"],
@@ -179,9 +179,7 @@ def _mean_of_references(description: Mapping[str, Any]) -> dict[str, list[float]
     """Return the mean embedding of the references in each space in which all have one."""
     found = [each.get("face", {}).get("embeddings", {}) for each in description["references"]]
     spaces = [space for space in description.get("likeness", {}) if found and all(space in each for each in found)]
-    return {
-        space: mean_embedding(space, [np.array(each[space], np.float32) for each in found]).tolist() for space in spaces
-    }
+    return {space: mean_embedding(space, [read_numbers(each[space], 1) for each in found]).tolist() for space in spaces}
 
 
 def photos_to_dicts(photos: Sequence[ScoredPhoto]) -> list[dict[str, Any]]:
@@ -321,9 +319,9 @@ def _read_reference(folder: Path, each: Mapping[str, Any]) -> Reference:
         name=each["name"],
         face=Face(
             Box(*face["box"]),
-            _to_points(face["landmarks"]),
-            None if face["mesh"] is None else _to_points(face["mesh"]),
-            {space: np.array(vector, np.float32) for space, vector in face["embeddings"].items()},
+            read_numbers(face["landmarks"], 2),
+            None if face["mesh"] is None else read_numbers(face["mesh"], 2),
+            {space: read_numbers(vector, 1) for space, vector in face["embeddings"].items()},
             Pose(*face["pose"]),
             face["confidence"],
         ),
@@ -331,10 +329,6 @@ def _read_reference(folder: Path, each: Mapping[str, Any]) -> Reference:
         selfie=each.get("selfie", ""),
         enlarged=each.get("enlarged", 1.0),
     )
-
-
-def _to_points(rows: Sequence[Sequence[float]]) -> Points:
-    return np.array(rows, np.float32)
 
 
 def _read_photo(each: Mapping[str, Any]) -> ScoredPhoto:

@@ -28,6 +28,8 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "palette": ("PNG", "P", {}),
     "HEIC": ("HEIF", "RGB", {"quality": 95}),
     "grey": ("PNG", "L", {}),
+    "WebP": ("WEBP", "RGB", {"quality": 95}),
+    "transparent WebP": ("WEBP", "RGBA", {"quality": 95}),
 }
 
 

@@ -129,6 +129,16 @@ def test_what_is_no_identity_says_so(tmp_path: Path, text: str) -> None:
     assert caught.value.code == "broken_identity"
 
 
+@pytest.mark.parametrize("likeness", [[10**400], [3.5e38], [float("nan")], 3.5e38, [[1.0]], ["a"]])
+def test_an_identity_whose_vectors_are_no_vectors_says_so(tmp_path: Path, likeness: object) -> None:
+    stored = write(tmp_path / "ann", tmp_path / "desk")
+    content = {**stored.description, "likeness": {"dlib": likeness}}
+    (stored.folder / identities.DESCRIPTION_FILE).write_text(json.dumps(content))
+    with pytest.raises(UserError) as caught:
+        identities.read(stored.folder)
+    assert caught.value.code == "broken_identity"
+
+
 @pytest.mark.parametrize("name", [identities.LORA_FILE, identities.TOKENS_FILE])
 def test_an_identity_that_lost_a_part_of_what_was_learned_says_so(tmp_path: Path, name: str) -> None:
     stored = write(tmp_path / "ann", tmp_path / "desk")
