@@ -3,7 +3,6 @@
 Nothing heavy is imported here: `portrait --help` answers before numpy or OpenCV would have loaded.
 """
 
-import os
 from importlib.metadata import version
 from typing import Annotated
 
@@ -96,8 +95,6 @@ def options(
 
 def main() -> None:
     """Entry point of the console script."""
-    # Matting compiles itself on its first use: the result is cached in $PORTRAIT_HOME, not in the installed packages.
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(home() / "cache" / "numba"))
     with cli_output(False):
         _prepare_files()
     app()

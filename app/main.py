@@ -2,24 +2,23 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import streamlit as st
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.PageConfig_pb2 import PageConfig
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from app.components import current_person, errors, menu, widgets
+from app.components import current_person, errors, menu
 from app.pages import OF_ONE_PERSON, PEOPLE, pages_of
+from app.server import start_page
 from app.session import begin_run, current_user, forget, query, set_state, translate, was_restarted
 from portrait.errors import PortraitError
-
-ICON = Path(__file__).parent / "icon.svg"
 
 
 def run() -> None:
     """One run of the app."""
-    st.set_page_config(page_title=translate("app.name"), page_icon=str(ICON), layout="wide")
+    _begin_page(translate("app.name"))
     begin_run()
-    widgets.apply_page_script()
     try:
         user = current_user()
     except PortraitError as error:
@@ -45,6 +44,21 @@ def run() -> None:
         forget("me")
         errors.show_error_page(error)
     menu.show_foot(current, user.owner)
+
+
+def _begin_page(title: str) -> None:
+    """Give the page its first title, its width, and our icon, which else would be that of the page.
+
+    As `st.set_page_config` does, which loads numpy and Pillow for an icon, and registers the file in each run.
+    """
+    context = get_script_run_ctx()
+    if context is None:
+        return
+    message = ForwardMsg()
+    config = message.page_config_changed
+    config.title, config.favicon, config.layout = title, start_page.icon(), PageConfig.WIDE
+    config.initial_sidebar_state = PageConfig.SIDEBAR_UNSET
+    context.enqueue(message)
 
 
 def _page(key: str, body: Callable[[], None], icon: str) -> st.Page:

@@ -11,6 +11,7 @@ import secrets
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -68,10 +69,15 @@ class ProviderDocuments:
     """The documents of a provider that one process keeps; one request at a time fetches them, others do not wait long."""
 
     def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
-        self._client = httpx.Client(timeout=TIMEOUT, transport=transport)
+        self._transport = transport
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[float, dict[str, Any]]] = {}
         self._failures: dict[str, tuple[float, str]] = {}
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        """Made when a provider is asked: it reads all certificates of the system, and most installations have no provider."""
+        return httpx.Client(timeout=TIMEOUT, transport=self._transport)
 
     def get(self, url: str, now: float, age: float = DOCUMENT_LIFETIME) -> dict[str, Any]:
         """The JSON object at an address, fetched if the kept one is older than `age` seconds.

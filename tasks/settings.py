@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -210,10 +211,16 @@ def _set_variable(tree: dict[str, Any], name: str, value: str) -> None:
     tree[leaf] = value
 
 
-def _validate(kind: type[Any], tree: Any, path: Path, section: str = "") -> Any:
+@cache
+def _reader(kind: type[Any]) -> TypeAdapter[Any]:
+    """Who reads settings of a kind and takes no other names; made once in a process, which takes longer than to read."""
     strict = with_config(ConfigDict(extra="forbid"))
+    return TypeAdapter(strict(kind))
+
+
+def _validate(kind: type[Any], tree: Any, path: Path, section: str = "") -> Any:
     try:
-        return TypeAdapter(strict(kind)).validate_python(tree)
+        return _reader(kind).validate_python(tree)
     except ValidationError as error:
         before = (section,) if section else ()
         lines = [f"{'.'.join(map(str, (*before, *each['loc'])))}: {each['msg']}" for each in error.errors()]

@@ -2,10 +2,13 @@ import gc
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
+import typer.testing
 from xdist.scheduler.loadfile import LoadFileScheduling
 
 from pipelines import build
@@ -15,14 +18,10 @@ from pipelines.settings import MarkSettings, Settings
 from portrait.arrays import Image
 from portrait.ports import FaceFinder, Matter
 from portrait.types import Face
-from tasks.settings import home as data_folder
 from tasks.settings import load
 from tests import selfies
 
 pytest_plugins = ["tests.benchmarks.plugin"]
-
-# Matting is compiled once per installation: the tests read what `portrait models pull` compiled.
-os.environ.setdefault("NUMBA_CACHE_DIR", str(data_folder() / "cache" / "numba"))
 
 # Detail for a small face takes 10 seconds: it is tested for itself, and the photos of all other tests stay as they are.
 SMALL_FACE = ("PORTRAIT_PREPARE__SMALL_FACE", "0")
@@ -212,6 +211,14 @@ def pytest_collection_finish() -> None:
     """What was imported stays: the garbage collector, called often by what releases memory, need not look through it again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands_read_once() -> Iterator[None]:
+    """Have typer make commands of functions once in a process: for all of `portrait` that takes longer than most commands."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", cache(typer.main.get_command))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,18 +11,75 @@ from portrait.arrays import Image, Mask
 from portrait.faces.mesh import EYES, FOREHEAD_ROW, LIPS, MOUTH, OVAL
 from portrait.images.color import from_linear, to_lab, to_linear
 from portrait.types import Face
+from tests import selfies
 
 MELANIN = np.array([1.35, 1.95, 2.45], np.float32)
 """Logarithm of light skin's reflectance over that of deep brown skin, in linear red, green and blue."""
 
 
-def toned(image: Image, face: Face, depth: float) -> Image:
-    """The same person with darker skin (`depth` 1: deep brown of light) or lighter (-0.2): face, ears and neck.
+BODY = {
+    "player 1": (
+        "92,392 98,385 130,393 155,388 158,397 160,406 150,410 127,425 145,470 157,490 170,487 165,510 160,545 165,560 "
+        "150,567 135,558 120,560 112,540 100,510 97,480 92,440",
+        "185,478 190,463 192,450 200,445 225,437 228,430 243,430 250,440 258,447 265,460 274,490 283,540 298,570 303,600 "
+        "303,640 290,658 275,655 262,645 245,610 228,560 225,530 225,510 218,495 195,490 182,490",
+        "0,440 20,430 30,465 35,490 45,510 35,530 20,520 0,512",
+    ),
+    "player 3": (
+        "459,358 465,358 475,385 487,400 500,405 512,410 522,405 520,424 509,434 498,425 483,408 468,388",
+        "562,368 570,350 578,335 590,328 592,342 580,362 568,370",
+        "411,557 440,540 480,523 497,520 510,550 520,560 545,550 580,525 600,505 612,490 617,475 612,450 614,438 630,425 "
+        "640,420 665,415 678,435 680,450 668,480 650,510 635,540 610,575 585,610 565,630 535,637 525,625 497,622 490,640 "
+        "470,620 440,590",
+    ),
+    "player 4": (
+        "785,472 800,470 815,465 828,452 844,430 850,425 853,440 848,458 842,470 838,500 836,540 834,555 822,556 812,530 "
+        "800,505 790,492",
+        "850,402 855,390 865,383 870,388 868,400 860,418 852,423 848,420",
+        "690,580 693,555 697,530 705,515 720,510 740,502 758,505 770,520 768,530 757,528 748,525 750,545 748,565 730,585 "
+        "700,598 680,610 650,622 640,580",
+        "700,618 740,597 810,588 845,572 845,618 800,620 720,624",
+        "878,550 890,530 913,520 925,560 925,590 905,625 895,625 897,565",
+    ),
+    "player 6": (
+        "1107,423 1123,419 1130,430 1141,434 1147,420 1155,385 1175,392 1200,388 1222,372 1217,388 1213,415 1212,431 "
+        "1226,442 1232,470 1232,530 1215,533 1203,535 1190,523 1160,488 1130,450",
+        "1063,440 1075,425 1092,422 1110,440 1118,470 1118,500 1105,520 1098,528 1085,580 1075,620 1060,645 1040,656 "
+        "1020,648 1020,580 1047,520 1047,500 1020,505 1020,440 1040,428 1055,435",
+        "1183,585 1195,575 1205,568 1240,570 1258,585 1256,608 1280,620 1280,690 1262,678 1240,650 1225,622 1205,612",
+        "1245,447 1265,455 1280,475 1280,520 1275,495",
+    ),
+}
+"""Outlines x,y of necks, arms and hands in `selfies.group`, drawn by hand: walls and hair have the colours of skin there."""
+
+
+def body_of(name: str, factor: int) -> Mask | None:
+    """Skin of a player's neck, arms and hands, 0..1, in their photo of `selfies.people` enlarged by `factor`; None of others.
+
+    The outlines are within 5 pixels of the skin's edge, which is looked for there.
+    """
+    if name not in BODY:
+        return None
+    image, (left, top, _, _) = selfies.player(name), selfies.PLAYERS[name]
+    rough = _fill(image, *(_points(each) - (left, top) for each in BODY[name]), hull=False).astype(np.uint8)
+    inner, outer = cv2.erode(rough, np.ones((5, 5), np.uint8)), cv2.dilate(rough, np.ones((7, 7), np.uint8))
+    labels = np.where(inner > 0, cv2.GC_FGD, np.where(outer > 0, cv2.GC_PR_BGD, cv2.GC_BGD)).astype(np.uint8)
+    cv2.setRNGSeed(0)
+    room, person = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(image[..., ::-1].copy(), labels, (0, 0, 1, 1), room, person, 2, cv2.GC_INIT_WITH_MASK)
+    skin = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.float32)
+    return np.asarray(cv2.resize(cv2.GaussianBlur(skin, (0, 0), 0.8), None, fx=factor, fy=factor), np.float32)
+
+
+def toned(image: Image, face: Face, depth: float, body: Mask | None = None) -> Image:
+    """The same person with darker skin (`depth` 1: deep brown of light) or lighter (-0.2): face, ears and neck, and what `body`
+    says of it where it is known.
 
     Melanin absorbs in the skin, so what shines on it stays: narrow lights, of the lightest of it, are left nearly as they
     were. Overexposed skin is no shine.
     """
-    skin, linear = skin_of(image, face)[..., None], to_linear(image)
+    whole = skin_of(image, face) if body is None else np.maximum(skin_of(image, face), body)
+    skin, linear = whole[..., None], to_linear(image)
     light = linear.min(axis=2, keepdims=True)
     broad = cv2.GaussianBlur(light, (0, 0), 0.08 * float(np.ptp(_mesh(face)[:468, 0])))[..., None]
     shine = np.maximum(light - np.maximum(np.percentile(light[skin > 0.5], 85), broad), 0) * (depth > 0)
@@ -140,6 +197,10 @@ def bearded(image: Image, face: Face, length: float = 0.05, seed: int = 0) -> Im
     share = np.clip(hair / np.float32(255) + 0.45 * area, 0, 0.93)[..., None] * (1 - lips[..., None])
     grain = random.normal(1, 0.3, image.shape[:2]).astype(np.float32)[..., None]
     return from_linear(to_linear(image) * (1 - share) + np.array([0.035, 0.022, 0.015], np.float32) * grain * share)
+
+
+def _points(outline: str) -> NDArray[np.float64]:
+    return np.array([each.split(",") for each in outline.split()], np.float64)
 
 
 def _mesh(face: Face) -> NDArray[np.float64]:

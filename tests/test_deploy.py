@@ -9,7 +9,6 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import compose_spec
 import pytest
 import yaml
 
@@ -32,6 +31,8 @@ def filled_in(text: str) -> str:
 
 def composed(text: str = COMPOSE) -> dict[str, Any]:
     """A compose file as compose reads it; raises `ValueError` for what the specification does not know."""
+    import compose_spec  # takes a second, which every process of a run would wait for when it is collected
+
     document = yaml.safe_load(filled_in(text))
     compose_spec.PyCompose.from_yaml(yaml.safe_dump(document))
     return document

@@ -244,7 +244,7 @@ def parse_faces(given: Sequence[str]) -> tuple[dict[int, Path | None], dict[int,
     for each in given:
         place, sign, path = each.partition("=")
         point = re.fullmatch(r"(\d{1,5}(?:\.\d+)?),(\d{1,5}(?:\.\d+)?)", place.strip())
-        counted = place.isdecimal() and 1 <= int(place) < POINTED
+        counted = place.isdecimal() and len(place) <= 4 and 1 <= int(place) < POINTED
         number = POINTED + len(points) if point else int(place) if counted else 0
         if not number or number in faces or bool(sign) != bool(path) or (not path and None in faces.values()):
             raise UserError(

@@ -36,6 +36,7 @@ def serve(
     """Run API, app, workers and keeper; print where to open it. Ctrl-C stops."""
     with cli_output(False):
         packages.require("app", "`portrait serve`")
+        from app.server.processes import forks
         from app.server.supervisor import Service, Supervisor
         from app.terminal import sign_in_links
         from pipelines.settings import PROFILES
@@ -48,7 +49,7 @@ def serve(
         _check_port(host, api_port, "--api-port")
         if pull:
             _pull_models(installation)
-        ledger = open_ledger(installation.tasks.database)
+        open_ledger(installation.tasks.database).close()  # migrated once, and no connection crosses a fork
         services = _services(host, port, api_port, workers)
         if device.detect_device() != device.CPU or installation.tasks.cpu_for_gpu_queues:
             services.append(Service("gpu-worker", _worker("gpu.train,gpu.generate")))
@@ -58,14 +59,16 @@ def serve(
         def ready() -> None:
             sign_in_links.remember(home(), listening)
             api = f"http://{sign_in_links.connect_host(host)}:{api_port}/v1"
+            ledger = open_ledger(installation.tasks.database)
             typer.echo(_welcome(ledger, listening, installation.tasks.app.url, api))
+            ledger.close()
             typer.echo(f"Logs are in {home() / 'logs'}. Ctrl-C stops; running jobs go back to the queue.")
 
+        forks.import_shared()
         try:
             Supervisor(services, home() / "logs", lambda text: typer.echo(text, err=True)).run(ready)
         finally:
             sign_in_links.forget(home())
-        ledger.close()
         typer.echo("Stopped.")
 
 
@@ -104,14 +107,15 @@ def _services(host: str, port: int, api_port: int, workers: int) -> "list[Servic
     address = f"http://{connect_host(host)}"
     api = f"{address}:{api_port}"
     return [
-        Service("api", _command("api", "--host", host, "--port", str(api_port)), f"{api}/v1/health"),
-        Service("worker", _worker("cpu", "--processes", str(workers))),
-        Service("calls", _worker("io")),
-        Service("keeper", _command("keeper")),
+        Service("api", _command("api", "--host", host, "--port", str(api_port)), f"{api}/v1/health", forked=True),
+        Service("worker", _worker("cpu", "--processes", str(workers)), forked=True),
+        Service("calls", _worker("io"), forked=True),
+        Service("keeper", _command("keeper"), forked=True),
         Service(
             "app",
             _command("app", "--host", host, "--port", str(port), "--api-url", api),
             f"{address}:{port}/_stcore/health",
+            forked=True,
         ),
     ]
 

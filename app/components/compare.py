@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from streamlit.components import v2
+from app.components.canvas import parts
 
 _HTML = """
 <div class="frame"><img class="under" alt=""><div class="cut"><img class="over" alt=""></div><div class="line"></div></div>
@@ -34,7 +34,7 @@ const eyesOnEyes = (eyes, size, goal, frame) => {
   const [a, b] = [(dx * du + dy * dv) / length, (dx * dv - dy * du) / length];
   return [a, b, -b, a, u1 - a * x1 + b * y1, v1 - b * x1 - a * y1];
 };
-export default function ({ parentElement, data }) {
+export default function ({ parentElement, data: [data] }) {
   parentElement.stopWatching?.();
   const find = (name) => parentElement.querySelector(name);
   const [frame, input, over, under] = [find(".frame"), find("input"), find(".over"), find(".under")];
@@ -97,4 +97,4 @@ def _numbers(eyes: Sequence[float] | None) -> list[float] | None:
 
 @cache
 def _component() -> Any:
-    return v2.component("portrait_compare", html=_HTML, css=_CSS, js=_SCRIPT)
+    return parts.register("compare", _HTML, _CSS, _SCRIPT)

@@ -5,7 +5,8 @@ from html import escape
 import streamlit as st
 
 from app.components import widgets
-from app.session import translate, translate_or
+from app.session import language, translate, translate_or
+from app.words.translation import translate_sentence
 from tasks import schemas
 
 UNITS = {"mm", "px", "°", "%", "kB"}
@@ -45,9 +46,10 @@ def show_rules(portrait: schemas.Portrait) -> None:
 
 
 def show_source(source: str) -> None:
-    """Write where a rule comes from: the name of a document or a usage, which is English in every language."""
+    """Write where a rule comes from: the name of a document, which is English in every language, or a usage."""
     before, _, after = translate("idphoto.source", source="\n").partition("\n")
-    cited = f'<span lang="en">{escape(source)}</span>'
+    told = translate_sentence(language(), source)
+    cited = escape(told) if told != source else f'<span lang="en">{escape(source)}</span>'
     st.html(f'<p class="p-soft">{escape(before)}{cited}{escape(after)}</p>')
 
 

@@ -1,5 +1,5 @@
-// Runs once in each page: the document's language, Streamlit's own words, the word that it is busy, and its lost connection.
-// `settings` is what `app/components/page_script.py` puts before it.
+// Runs once in each page, before Streamlit's own scripts: the document's language, Streamlit's own words, the word that it is
+// busy, and its lost connection. `settings` is what `app/components/page_script.py` puts before it.
 document.documentElement.lang = settings.language;
 if (!window.portraitPage) {
   window.portraitPage = true;
@@ -89,9 +89,7 @@ if (!window.portraitPage) {
       lost = connected ? undefined : setTimeout(showAway, 1500);
     }
   };
-  const app = document.querySelector('[data-testid="stApp"]');
-  new MutationObserver(() => follow(app)).observe(app, {
-    attributeFilter: ["data-test-script-state", "data-test-connection-state"],
+  new MutationObserver(() => follow(document.querySelector('[data-testid="stApp"]'))).observe(document.body, {
+    attributeFilter: ["data-test-script-state", "data-test-connection-state"], subtree: true,
   });
-  follow(app);
 }

@@ -1,7 +1,8 @@
-"""The script of every page: it names the document's language, translates Streamlit's own words, says when the app is away, and
-follows links without a reload.
+"""The script of every page: it names the document's language, translates Streamlit's own words, says when the app is away,
+follows links without a reload, and comes back to the place that was left in a list.
 
-It runs because its hash is in the security headers; see `app.server.headers`.
+It is in the page that `app.server.start_page` makes, and runs because its hash is in the security headers; see
+`app.server.headers`.
 """
 
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from app.words import translation
 
+_FILES = ("page.js", "links.js", "list_places.js")
 STREAMLIT_TEXTS = (
     *(
         '[data-testid="InputInstructions"]',
@@ -39,9 +41,9 @@ def page_script(language: str) -> str:
         "lost": own["trouble.lost"],
         "reload": own["trouble.reload"],
     }
-    # Streamlit drops a script in which a tag may begin.
+    # Nothing in it may end the tag that it stands in.
     written = json.dumps(settings, ensure_ascii=False).replace("<", "\\u003c")
-    scripts = "".join((Path(__file__).parent / name).read_text("utf-8") for name in ("page.js", "links.js"))
+    scripts = "".join((Path(__file__).parent / name).read_text("utf-8") for name in _FILES)
     return f"{{\nconst settings = {written};\n{scripts}}}\n"
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
-from streamlit.components import v2
-
+from app.components.canvas import parts
 from app.session import language, translate, translate_or
 
 Kind = Literal["selfies", "template"]
@@ -114,4 +113,4 @@ def refusals() -> Mapping[str, str]:
 def _component() -> Any:
     script = "\n".join((_FOLDER / f"{each}.js").read_text("utf-8") for each in _SCRIPTS)
     html, css = ((_FOLDER / f"picker.{kind}").read_text("utf-8") for kind in ("html", "css"))
-    return v2.component("portrait_picker", html=html, css=css, js=script)
+    return parts.register("picker", html, css, script)

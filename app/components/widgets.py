@@ -15,7 +15,6 @@ import segno
 import streamlit as st
 
 from app.components import markdown
-from app.components.page_script import page_script
 from app.session import LEAVE_SCRIPT, get_state, language, translate
 from app.words import formats
 from tasks.schemas import FaceBox
@@ -29,11 +28,6 @@ CARD, THUMB, LARGE = 480, 320, 1600
 def stylesheet() -> str:
     """The CSS of the app's own widgets; it is part of the page that `app.server.start_page` makes."""
     return (Path(__file__).parent / "style.css").read_text("utf-8")
-
-
-def apply_page_script() -> None:
-    """Add the script that makes Streamlit's own words the visitor's."""
-    st.html(f"<script>{page_script(language())}</script>", unsafe_allow_javascript=True)
 
 
 def page_heading(title: str, lead: str = "") -> None:

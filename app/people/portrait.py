@@ -111,8 +111,12 @@ def _likeness_lines(portrait: schemas.Portrait, names: Mapping[str, str]) -> lis
 
 
 def _drawing_lines(recipe: Mapping[str, Any]) -> list[str]:
-    """Seed and engine of a portrait, where its recipe says them."""
+    """Seed and engine of a portrait, and how much of its prompt was not read, where its recipe says them."""
     drawn = dict(recipe.get("drawn", {}))
     engine = str(drawn.get("base") or drawn.get("matte") or "")
     lines = [translate("about.seed", seed=recipe["seed"])] if "seed" in recipe else []
-    return [*lines, translate("about.engine", engine=engine)] if engine else lines
+    if engine:
+        lines.append(translate("about.engine", engine=engine))
+    if unread := int(drawn.get("unread_tokens", 0)):
+        lines.append(translate("about.unread", count=unread))
+    return lines

@@ -68,9 +68,14 @@ def _selected(
         names = {each.id: style_titles.localized_title(each) for each in styles} | {
             each.id: each.name for each in templates
         }
-        text = widgets.format_list([names.get(each, each) for each in lost])
+        text = widgets.format_list([names.get(each) or _lost_name(each) for each in lost])
         st.warning(markdown.sentence("create.lost", count=len(lost), styles=text), icon=":material/info:")
     return [available[each] for each in ids if each in available]
+
+
+def _lost_name(id: str) -> str:
+    """What a style or picture is called of which nothing but its id is left."""
+    return translate("create.lost_picture" if id.startswith("template_") else "create.lost_style")
 
 
 def _style_choice(style: schemas.Style, person: schemas.Person) -> StyleChoice:

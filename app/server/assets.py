@@ -132,7 +132,7 @@ def accepted_encoding(headers: Headers) -> str:
 
 @lru_cache(maxsize=1)
 def _cut_icons(path: Path) -> bytes:
-    return icons.cut_font(path, icons.used_icons())
+    return icons.cut_elsewhere(path)
 
 
 @lru_cache(maxsize=_MOST_FILES)

@@ -1,4 +1,4 @@
-"""The page that starts Streamlit: its own `index.html` with the language, the title, our styles and what it needs at once.
+"""The page that starts Streamlit: its own `index.html` with language, title, icon, our styles, and our script before its own.
 
 Without the address in it, Streamlit's script looks for its server below the path of each page first, and gets 404. With the
 host's settings in it, the script opens its websocket at once and need not ask for them before.
@@ -8,11 +8,13 @@ import re
 from functools import cache
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 import streamlit
 from starlette.requests import HTTPConnection
 
 from app.components import widgets
+from app.components.page_script import page_script
 from app.session import LANGUAGE_COOKIE
 from app.words import translation
 
@@ -33,6 +35,12 @@ def page_language(connection: HTTPConnection) -> str:
     return chosen if chosen in translation.LANGUAGES else translation.language_from_locale(asked)
 
 
+@cache
+def icon() -> str:
+    """The app's icon, as an address that holds it: nothing else is open to who is not signed in."""
+    return "data:image/svg+xml," + quote((Path(__file__).parents[1] / "icon.svg").read_text("utf-8"))
+
+
 def original_page() -> bytes:
     """Streamlit's own page."""
     return INDEX.read_bytes()
@@ -46,9 +54,11 @@ def start_page(language: str) -> bytes:
     page = page.replace('<html lang="en">', f'<html lang="{code}">')
     title = translation.translate(language, "app.name")
     page = page.replace("<title>Streamlit</title>", f"<title>{escape(title)}</title>")
+    page = page.replace('href="./favicon.png"', f'href="{icon()}"')
     scripts = INDEX.parent / "static" / "js"
     soon = sorted(each.name for name in _SOON for each in scripts.glob(f"{name}.*.js"))
     links = "".join(f'<link rel="modulepreload" crossorigin href="./static/js/{name}">' for name in soon)
     page = page.replace("</head>", f"<script>{BASE_SCRIPT}</script>{links}</head>")
     # Behind the page's content, so that they hold before those that Streamlit's scripts add to the head.
-    return page.replace("</body>", f"<style>{widgets.stylesheet()}</style></body>").encode()
+    ours = f"<style>{widgets.stylesheet()}</style><script>{page_script(language)}</script>"
+    return page.replace("</body>", f"{ours}</body>").encode()

@@ -4,7 +4,6 @@ A process that dies is restarted, after a longer delay each time; one that fails
 restarted. On SIGINT or SIGTERM all processes get SIGTERM: running jobs go back to the queue.
 """
 
-import ctypes
 import os
 import shutil
 import signal
@@ -19,6 +18,7 @@ from typing import IO
 
 import httpx
 
+from app.server.processes.forks import Fork, can_fork, end_with_parent, fork
 from portrait.errors import OperatorError
 
 FIRST_RESTART_DELAY, MAX_RESTART_DELAY = 1.0, 30.0
@@ -37,8 +37,6 @@ MAX_LOG_SIZE = 10_000_000
 """Bytes from which a log is set aside, also while its process writes it."""
 LAST_LINES = 5
 """Lines of a log that are told of a process that did not start."""
-_TERMINATE_WITH_PARENT = 1
-"""Linux's PR_SET_PDEATHSIG."""
 
 Report = Callable[[str], None]
 
@@ -52,6 +50,8 @@ class Service:
     health_url: str = ""
     """An address that responds with 200 while the process is well; empty where there is none."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    forked: bool = False
+    """Whether a command `python -m …` is a fork of this process where that can be, and so shares what both have imported."""
 
 
 class Process:
@@ -60,7 +60,7 @@ class Process:
     def __init__(self, service: Service, logs: Path, report: Report) -> None:
         self.service = service
         self._log, self._report = logs / f"{service.name}.log", report
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Fork | None = None
         self._started_at = self._checked_at = self._restart_at = 0.0
         self._restart_delay, self._failed_checks = FIRST_RESTART_DELAY, 0
 
@@ -83,17 +83,24 @@ class Process:
     def start(self, now: float) -> None:
         """Start it, with its output appended to its log; `now` is monotonic time in seconds."""
         with self._open_log() as log:
-            self._process = subprocess.Popen(  # noqa: S603 -- the commands are our own
-                list(self.service.command),
-                env={**os.environ, **self.service.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops the processes in order
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-            )
+            self._process = self._forked(log) if self.service.forked and can_fork() else self._opened(log)
         self._started_at = self._checked_at = now
         self._failed_checks = 0
+
+    def _opened(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 -- the commands are our own
+            list(self.service.command),
+            env={**os.environ, **self.service.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops the processes in order
+            preexec_fn=end_with_parent if sys.platform == "linux" else None,
+        )
+
+    def _forked(self, log: IO[bytes]) -> Fork:
+        _, _, module, *words = self.service.command
+        return fork(f"portrait-{self.service.name}", module, words, {**os.environ, **self.service.environment}, log)
 
     def check(self, now: float) -> None:
         """Restart it when it has died and its delay is over; kill it when it fails its health checks; bound its log."""
@@ -237,8 +244,3 @@ def is_healthy(url: str) -> bool:
         return httpx.get(url, timeout=2, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False
-
-
-def _end_with_parent() -> None:
-    """Have Linux send SIGTERM to this process when its parent ends, however that happens."""
-    ctypes.CDLL(None).prctl(_TERMINATE_WITH_PARENT, signal.SIGTERM)

@@ -12,7 +12,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import hadamard
 
 Spectrum: TypeAlias = NDArray[np.complex128]
 """128×65, of one tile: rows are waves a tile down (negative ones last), columns across."""
@@ -57,7 +56,8 @@ _SIGNED = (MESSAGE_BYTES + CHECK_BYTES) * WORD // 2
 _MESSAGE, _KNOWN = _ORDER[:_SIGNED].T, _ORDER[_SIGNED : _SIGNED + KNOWN_WAVES].T
 _PHASES = np.exp(2j * np.pi * _noise("phases", KNOWN_WAVES))
 _SIGNS = np.where(_noise("signs", 2 * _SIGNED) < 0.5, -1.0, 1.0)
-_WORDS = hadamard(WORD).astype(np.float64)
+# The Hadamard matrix by Sylvester: two words differ in half of their signs.
+_WORDS = 1.0 - 2.0 * (np.bitwise_count(np.arange(WORD)[:, None] & np.arange(WORD)) % 2)
 
 
 def tile(message: bytes) -> NDArray[np.float32]:

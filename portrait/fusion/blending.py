@@ -23,7 +23,7 @@ from portrait.fusion.occluders import (
 )
 from portrait.fusion.warp import region_mask
 from portrait.images.color import from_lab, to_lab
-from portrait.images.filters import gaussian_blur, masked_low_pass, noise_level, smoothstep
+from portrait.images.filters import gaussian_blur, masked_low_pass, noise_level, smoothstep, vector_length
 
 WORKING_WIDTH = 256.0
 """Largest width of a face at working size, pixels: light, colour and seams are smooth, detail is added later."""
@@ -160,12 +160,13 @@ def skin_tone(lab: Floats, skin: Mask, steepest: float = 0.45) -> SkinTone:
     return SkinTone(middle, np.clip(slope, -steepest, 0.25).astype(np.float32), float(low), float(high))
 
 
-def covered_skin_mask(target: TargetFace, mesh: Points, hidden: Mask) -> Mask:
-    """Where bare skin replaces the selfie, because hair or its shadow covers the face there."""
+def covered_skin_mask(target: TargetFace, mesh: Points, hidden: Mask, crossed: Mask | float = 0.0) -> Mask:
+    """Where bare skin replaces the selfie, because hair or its shadow covers the face there; brows stay, but for what hair has
+    `crossed` of them."""
     grown, soft = target.manner.around_hair
     side = 2 * round(grown * target.width) + 1
     wider = np.asarray(cv2.dilate(hidden, np.ones((side, side), np.uint8)), np.float32)
-    tight = feature_mask(mesh, target.shape, 0.0, 0.008)
+    tight = feature_mask(mesh, target.shape, 0.0, 0.008) * (1 - crossed)
     eyes = feature_mask(mesh, target.shape, 0.06, 0.01, "eyes")
     shadow = gaussian_blur(wider, soft * target.width) * (1 - np.maximum(tight, eyes))
     return np.maximum(shadow, hidden * (1 - tight)).astype(np.float32)
@@ -228,7 +229,7 @@ def _forehead_beyond(target: TargetFace) -> Mask:
     shape, width = target.shape, target.width
     outline = region_mask(target.mesh, "oval", shape, -1.0)
     ring = region_mask(target.mesh, "oval", shape, 0.06 * width) * (1 - outline)
-    apart = np.linalg.norm(target.lab - target.base, axis=2)
+    apart = vector_length(target.lab - target.base)
     forehead = smoothstep(-along_face(target.mesh, shape), 0.15, 0.3) * (1 - target.occluded)
     skin = (ring * forehead * np.exp(-((apart / FOREHEAD) ** 2))).astype(np.float32)
     seen = gaussian_blur(skin, 0.06 * width) / np.maximum(

@@ -12,7 +12,7 @@ from portrait.faces.mesh import MESH_POINTS
 from portrait.fusion.occluders import along_face, face_width, feature_mask, front_mask, skin_color_distance
 from portrait.fusion.warp import region_mask, shrink_with_mesh
 from portrait.images.color import to_lab
-from portrait.images.filters import gaussian_blur, smoothstep
+from portrait.images.filters import gaussian_blur, smoothstep, vector_length
 from portrait.images.masks import guided_filter
 from portrait.images.resize import resize
 from portrait.types import Face
@@ -75,7 +75,7 @@ def _segment_skin(image: Image, mesh: Points, zone: NDArray[np.bool_], person: M
     if bare.sum() < 32 or not zone.any():
         return np.zeros(shape, np.float32)
     middle = np.median(lab[bare], axis=0)
-    apart = np.linalg.norm((lab - middle) / (14, 8, 9), axis=2)
+    apart = vector_length((lab - middle) / (14, 8, 9))
     hue = np.arctan2(lab[..., 2], lab[..., 1]) - np.arctan2(middle[2], middle[1])
     chroma = np.hypot(lab[..., 1], lab[..., 2]) / max(float(np.hypot(*middle[1:])), 1)
     light = lab[..., 0] / max(float(middle[0]), 1)

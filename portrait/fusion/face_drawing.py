@@ -26,7 +26,15 @@ from portrait.fusion.blending import (
     painted_skin,
 )
 from portrait.fusion.frames import put_on_glasses, take_off_glasses
-from portrait.fusion.occluders import face_width, lens_mask, rim_mask, skin_color_distance, split_hidden, with_glasses
+from portrait.fusion.occluders import (
+    face_width,
+    hair_over_brows,
+    lens_mask,
+    rim_mask,
+    skin_color_distance,
+    split_hidden,
+    with_glasses,
+)
 from portrait.fusion.relighting import join_halves, relight
 from portrait.fusion.skin_tone import settle_tone, shift_to_tone
 from portrait.fusion.warp import (
@@ -129,13 +137,16 @@ def draw_reference(image: Image, template: TemplateFace, reference: Reference, v
     warped = _warp_face(source, points, goal, yaw, template)
     small_source, small_mirrored = (resize(each, target.shape) for each in (warped.source, warped.mirrored))
     mixed = _mix(small_source, small_mirrored, warped.source_weight)
-    odd = skin_color_distance(mixed, goal, template.tone is not None)
-    occluded, kept = split_hidden(mixed, goal, odd, template.tone is not None)
+    own = template.tone is not None
+    odd = skin_color_distance(mixed, goal, own, hair=own)
+    occluded, kept = split_hidden(mixed, goal, odd, own)
+    crossed = np.zeros(target.shape, np.float32) if template.tone is None else hair_over_brows(mixed, goal, occluded)
+    occluded = np.maximum(occluded, crossed)
     drawn = relight(target, to_lab(small_source), goal, occluded, variation.contrast, kept)
     if warped.mirrored is not warped.source:
         other = relight(target, to_lab(small_mirrored), goal, occluded, variation.contrast, kept)
         drawn = join_halves(target, drawn, other, warped.source_weight)
-    bare = covered_skin_mask(target, goal, occluded)
+    bare = covered_skin_mask(target, goal, occluded, crossed)
     drawn = np.asarray(drawn + (painted_skin(target, drawn, goal, bare) - drawn) * bare[..., None], np.float32)
     if template.tone is not None:
         drawn = shift_to_tone(drawn, goal, bare_skin_mask(goal, np.maximum(occluded, kept)), template.tone)

@@ -23,7 +23,7 @@ from portrait.fusion.occluders import (
 )
 from portrait.fusion.warp import MIRROR, region_mask, shrink_with_mesh
 from portrait.images.color import to_lab
-from portrait.images.filters import gaussian_blur, masked_low_pass, smoothstep
+from portrait.images.filters import gaussian_blur, masked_low_pass, smoothstep, vector_length
 from portrait.images.masks import guided_filter
 from portrait.images.resize import resize
 
@@ -103,7 +103,7 @@ def _frame_mask(image: Image, mesh: Points, odd: NDArray[np.float32]) -> Mask:
     lab = to_lab(image)
     colour = np.median(lab[bridge & (odd > max(1.8, 0.6 * float(np.median(odd[bridge & (odd > 1.8)]))))], axis=0)
     skin = np.median(lab[(region_mask(mesh, "oval", shape, -0.1 * width) > 0.5) & (odd < 1)], axis=0)
-    away = np.linalg.norm(lab - colour, axis=2) / max(float(np.linalg.norm(skin - colour)), 1.0)
+    away = vector_length(lab - colour) / max(float(np.linalg.norm(skin - colour)), 1.0)
     alike = (away < ALIKE).astype(np.uint8)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(0.5 * THICK * width) + 1,) * 2)
     narrow = np.where(cv2.morphologyEx(alike, cv2.MORPH_OPEN, disc) > 0, 0, alike)

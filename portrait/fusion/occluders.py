@@ -3,15 +3,17 @@
 Lengths are shares of the face's width unless a name says pixels.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask, Points
-from portrait.faces.mesh import REGIONS
+from portrait.faces.mesh import BROWS, NOSE, REGIONS
 from portrait.fusion.warp import region_mask
 from portrait.images.color import to_lab
-from portrait.images.filters import gaussian_blur, masked_low_pass, smoothstep
+from portrait.images.filters import gaussian_blur, masked_low_pass, smoothstep, vector_length
 from portrait.images.masks import guided_filter
 
 Floats = NDArray[np.float32]
@@ -23,6 +25,17 @@ LIGHT_SKIN = 60.0
 """L of skin below which it is dark: its shades lie closer together, and to the colours of hair."""
 SHADE = 0.45
 """Least L of a cheek in shade, in that of the face's skin."""
+HAIR_LIKE, NOSE_SHADE = (6.0, 8.0), 0.12
+"""Steps of L by which hair with the hue of skin is darker at least, and of chroma by which it is more colourful: it lies within
+the face's outline, too, where a head is turned; and how far from a nose such is the nose's shade."""
+BROW_EDGE, BROW_BESIDE = 0.02, 0.05
+"""Around a brow's outline: where its own hair may be, and up to where other hair lies beside it."""
+BROW_LEFT = 0.5
+"""Share of a brow from its inner end that is left in any case: what crosses all of it is a fringe, found as strands."""
+BROW_HIDDEN = 0.15, 0.45
+"""Least share of hair beside a brow's end for hair to lie over it: on either side, and on both together."""
+BROW_LIGHTER = 6.0
+"""Steps of L by which hair over a brow's end is lighter than the brow at least: what is as dark goes on as the brow does."""
 STRAND_LIGHT = 20.0
 """Steps of L by which a strand of hair is lighter at most than the median of all strands."""
 
@@ -170,6 +183,65 @@ def strand_mask(image: Image, mesh: Points, odd: Floats | None = None) -> Mask:
     return gaussian_blur(grown * (1 - feature_mask(mesh, shape, 0.0)), 0.006 * width)
 
 
+def hair_over_brows(image: Image, mesh: Points, hidden: Mask) -> Mask:
+    """Mask of hair that lies over the outer ends of brows: `hidden`, an `occlusion_mask`, knows it on both sides of them, and
+    they are lighter there than the brow is.
+
+    `occlusion_mask` itself leaves brows out, since they have the colours of hair.
+    """
+    shape, width = (hidden.shape[0], hidden.shape[1]), face_width(mesh)
+    light, crossed = to_lab(image)[..., 0], np.zeros(shape, np.float32)
+    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    for brow in BROWS:
+        points = mesh[list(brow), :2]
+        away = np.linalg.norm(points - mesh[168, :2], axis=1)
+        start, end = points[away.argmin()], points[away.argmax()]
+        axis = (end - start) / max(float(((end - start) ** 2).sum()), 1e-6)
+        along = (columns - start[0]) * axis[0] + (rows - start[1]) * axis[1]
+        across = (columns - start[0]) * axis[1] - (rows - start[1]) * axis[0]
+        hull = _hull(points, shape)
+        inner = (hull > 0) & (along < BROW_LEFT)
+        if not inner.any():
+            continue
+        near, far = (cv2.dilate(hull, _disc(grown * width)) for grown in (BROW_EDGE, BROW_BESIDE))
+        over = across > np.median(across[hull > 0])
+        beside = [np.where((far > near) & side, hidden, np.nan) for side in (over, ~over)]
+        brow_light = np.where(hull > 0, light - np.percentile(light[inner], 30), np.nan)
+        begins = _hair_begins(along, brow_light, beside)
+        crossed = np.maximum(crossed, near * smoothstep(along, begins - 0.15, begins) * (begins < 1))
+    return gaussian_blur(crossed.astype(np.float32), 0.006 * width)
+
+
+def _hair_begins(along: Floats, lighter: Floats, beside: Sequence[Floats]) -> float:
+    """Where along a brow hair lies over all that is further out; 1 where none does.
+
+    `lighter`: steps of L by which the brow's pixels are lighter than the brow; `beside`: how much is hidden on both sides of
+    it; nan elsewhere.
+    """
+    begins = 1.0
+    for step in np.arange(0.9, BROW_LEFT - 0.01, -0.05):
+        part = np.abs(along - step) < 0.05
+        own, *sides = (each[part][~np.isnan(each[part])] for each in (lighter, *beside))
+        if not all(len(each) for each in (own, *sides)):
+            break
+        shares = [float(each.mean()) for each in sides]
+        if min(shares) < BROW_HIDDEN[0] or sum(shares) < 2 * BROW_HIDDEN[1] or np.median(own) < BROW_LIGHTER:
+            break
+        begins = float(step)
+    return begins
+
+
+def _hull(points: Points, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    hull = np.zeros(shape, np.uint8)
+    cv2.fillConvexPoly(hull, cv2.convexHull(points.round().astype(np.int32)), 1)
+    return hull
+
+
+def _disc(radius: float) -> NDArray[np.uint8]:
+    side = 2 * max(1, round(radius)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
+
+
 def with_glasses(occluded: Mask, worn: Mask, mesh: Points) -> Mask:
     """What is in front of a template's face that has the glasses `worn` on it, from its `front_mask`.
 
@@ -232,7 +304,7 @@ def beard_mask(image: Image, mesh: Points) -> Mask:
     skin = np.median(lab[cheeks], axis=0)
     # Hair is darker than skin and has less chroma than skin in a shadow as dark; light is measured in its own light.
     depth = smoothstep((skin[0] - lab[..., 0]) / max(float(skin[0]), 1), 0.22, 0.38)
-    pale = 1 - smoothstep(np.linalg.norm(lab[..., 1:], axis=2) / max(float(np.linalg.norm(skin[1:])), 4), 0.9, 1.2)
+    pale = 1 - smoothstep(vector_length(lab[..., 1:]) / max(float(np.linalg.norm(skin[1:])), 4), 0.9, 1.2)
     # Outside of the face's outline hair and collars are dark, too: only a rim along the jaw is the beard's.
     near = cv2.dilate(oval, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(0.14 * width) + 1,) * 2))
     zone = np.where(oval > 0.5, down > 0.15, (near > 0.5) & (down > 0.55))
@@ -260,11 +332,11 @@ def root_of_nose(mesh: Points, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return bridge > 0
 
 
-def skin_color_distance(image: Image, mesh: Points, own_skin: bool = False) -> Floats:
+def skin_color_distance(image: Image, mesh: Points, own_skin: bool = False, hair: bool = False) -> Floats:
     """Colour distance of each pixel from the skin nearby, H×W; skin itself stays below about 1.
 
     Where the person's `own_skin` is kept, steps are counted in the skin's own lightness: on dark skin the same hair, or the
-    same frame, is fewer steps of L away.
+    same frame, is fewer steps of L away. With `hair`, what looks like the person's is not taken for the shade of that skin.
     """
     shape, width = (image.shape[0], image.shape[1]), face_width(mesh)
     lab, down = gaussian_blur(to_lab(image), max(0.6, 0.006 * width)), along_face(mesh, shape)
@@ -273,7 +345,9 @@ def skin_color_distance(image: Image, mesh: Points, own_skin: bool = False) -> F
         sure * (1 - feature_mask(mesh, shape, 0.05, names="eyes brows lips nostrils")) * (down > 0.05) * (down < 0.75)
     )
     middle = np.median(lab[sure > 0.5], axis=0) if (sure > 0.5).sum() > 16 else np.median(lab.reshape(-1, 3), axis=0)
-    near = (np.abs(lab[..., 0] - middle[0]) < 25) & (np.linalg.norm(lab[..., 1:] - middle[1:], axis=2) < 18)
+    near = (np.abs(lab[..., 0] - middle[0]) < 25) & (vector_length(lab[..., 1:] - middle[1:]) < 18)
+    if hair:
+        near &= ~_like_hair(lab, mesh, middle)
     skin = masked_low_pass(lab, sure * near, 0.15 * width)
     apart = lab - skin
     if own_skin:
@@ -285,12 +359,30 @@ def skin_color_distance(image: Image, mesh: Points, own_skin: bool = False) -> F
     return (np.sqrt(light**2 + (apart[..., 1] / 9) ** 2 + (apart[..., 2] / 12) ** 2) / step).astype(np.float32)
 
 
+def _like_hair(lab: Floats, mesh: Points, skin: Floats) -> NDArray[np.bool_]:
+    """What is darker and more colourful than a face's `skin` (L, a, b) and nearer to the colours above its forehead."""
+    shape, width = (lab.shape[0], lab.shape[1]), face_width(mesh)
+    more = vector_length(lab[..., 1:]) - float(np.linalg.norm(skin[1:]))
+    alike = (lab[..., 0] < skin[0] - HAIR_LIKE[0]) & (more > HAIR_LIKE[1])
+    alike &= cv2.dilate(_hull(mesh[list(NOSE), :2], shape), _disc(NOSE_SHADE * width)) == 0
+    above = (along_face(mesh, shape) < -0.25) & (region_mask(mesh, "oval", shape, 0.1 * width) < 0.5)
+    above &= np.abs(np.arange(shape[1]) - mesh[1, 0])[None] < 0.7 * width
+    if above.sum() < 32 or not alike.any():
+        return np.zeros(shape, np.bool_)
+    head = lab[above]
+    darker, pixels = head[:, 0] < np.median(head[:, 0]), lab[alike]
+    colours = [np.median(head[each], axis=0) for each in (darker, ~darker) if each.any()]
+    to_skin, *to_hair = (np.linalg.norm((pixels - each) / (14, 8, 9), axis=1) for each in (skin, *colours))
+    alike[alike] = np.minimum.reduce(to_hair) < to_skin
+    return alike
+
+
 def _without_shine(apart: Floats, skin: Floats) -> Floats:
     """Distances L, a, b from a `skin` nearby, of which most is taken off where its light is overexposed: lighter than it and
     paler, of its hue, but not as pale as grey hair."""
-    colour = skin[..., 1:] / np.maximum(np.linalg.norm(skin[..., 1:], axis=2), 4)[..., None]
+    colour = skin[..., 1:] / np.maximum(vector_length(skin[..., 1:]), 4)[..., None]
     along = (apart[..., 1:] * colour).sum(axis=2)
-    left = 1 + along / np.maximum(np.linalg.norm(skin[..., 1:], axis=2), 4)
+    left = 1 + along / np.maximum(vector_length(skin[..., 1:]), 4)
     shine = smoothstep(apart[..., 0], 0, 8) * smoothstep(left, 0.1, 0.2) * SHINE
     paler = np.minimum(along, 0) * shine
     colours = apart[..., 1:] - paler[..., None] * colour

@@ -4,6 +4,8 @@ All of it works at a width of `blending.WORKING_WIDTH`, in CIELAB. Lengths are s
 pixels.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,7 @@ from portrait.arrays import Mask, Points
 from portrait.fusion.blending import PLAIN, TargetFace, bare_skin_mask, skin_tone
 from portrait.fusion.occluders import face_width, feature_mask
 from portrait.fusion.warp import region_mask
-from portrait.images.filters import gaussian_blur, masked_low_pass, smoothstep
+from portrait.images.filters import gaussian_blur, masked_low_pass, smoothstep, vector_length
 
 SHADOW, CAST = 0.03, 0.75
 """Least width of a cast shadow that is no feature, and the share of it beyond six steps of L that is removed."""
@@ -84,7 +86,7 @@ def remove_nose_shadow(detail: NDArray[np.floating], face: Floats, mesh: Points,
     """
     shape, width = (face.shape[0], face.shape[1]), face_width(mesh)
     skin = float(np.linalg.norm(skin_tone(face, own).middle[1:]))
-    colour = gaussian_blur(np.linalg.norm(face[..., 1:], axis=2).astype(np.float32), 0.01 * width)
+    colour = gaussian_blur(vector_length(face[..., 1:]).astype(np.float32), 0.01 * width)
     below = gaussian_blur(region_mask(mesh, "philtrum", shape, 0.04 * width), 0.03 * width)
     below = below * (1 - feature_mask(mesh, shape, 0.0, 0.01, "lips"))
     shadow = smoothstep(colour / max(skin, 4.0), *COLOURFUL) * below
@@ -97,7 +99,7 @@ def _without_strands(detail: NDArray[np.floating], face: Floats, mesh: Points, o
     strand of hair on a cheek, and its shadow. A beard has less colour than skin, and stays."""
     shape, width = (face.shape[0], face.shape[1]), face_width(mesh)
     skin = float(np.linalg.norm(skin_tone(face, own).middle[1:]))
-    colour = gaussian_blur(np.linalg.norm(face[..., 1:], axis=2).astype(np.float32), 0.01 * width)
+    colour = gaussian_blur(vector_length(face[..., 1:]).astype(np.float32), 0.01 * width)
     strand = smoothstep(colour / max(skin, 4.0), *STRAND_COLOUR)
     strand = strand * (1 - feature_mask(mesh, shape, 0.03, 0.02, "eyes brows lips nostrils"))
     # Hair hangs in from the outline; warm shadows beside the nose are what makes a face its own.
@@ -117,7 +119,7 @@ def _tint(target: TargetFace, face: Floats, light: Floats, masks: tuple[Points, 
         apart = _without_paleness(apart, face[..., 0] - tone.middle[0], plain)
     wanted = target.tone(light)
     # Scaled with the skin's own colour, white stays white in any light.
-    scale = np.linalg.norm(wanted, axis=2) / np.maximum(np.linalg.norm(plain, axis=2), 4)
+    scale = vector_length(wanted) / np.maximum(vector_length(plain), 4)
     apart = apart * np.clip(scale, 0.2, 1.5)[..., None]
     if target.manner is not PLAIN:
         apart = _without_streaks(apart, mesh, both)
@@ -136,13 +138,13 @@ def _tint(target: TargetFace, face: Floats, light: Floats, masks: tuple[Points, 
     return (colour + (plain - colour) * white[..., None]).astype(np.float32)
 
 
-def _without_streaks(apart: Floats, mesh: Points, both: Mask) -> Floats:
+def _without_streaks(apart: NDArray[Any], mesh: Points, both: Mask) -> Floats:
     """Differences a, b from a skin's colour, without what is finer and more colourful than skin is: a strand of hair, or the
     shadow that it casts."""
     shape = apart.shape[0], apart.shape[1]
     broad = masked_low_pass(apart, both, STREAK * face_width(mesh))
     fine = apart - broad
-    length = np.linalg.norm(fine, axis=2)[..., None]
+    length = vector_length(fine)[..., None]
     held = fine * np.minimum(1, FINE_COLOUR / np.maximum(length, 1e-3))
     features = feature_mask(mesh, shape, 0.02, 0.02, "eyes brows lips nostrils")[..., None]
     return np.asarray(broad + held + (fine - held) * features, np.float32)
@@ -151,6 +153,6 @@ def _without_streaks(apart: Floats, mesh: Points, both: Mask) -> Floats:
 def _without_paleness(apart: Floats, lighter: Floats, plain: Floats) -> Floats:
     """Differences a, b from a skin's `plain` colour, without most of what overexposure took: skin that is `lighter` (steps of
     L) than its middle is as colourful as the rest of it."""
-    colour = plain / np.maximum(np.linalg.norm(plain, axis=2), 4)[..., None]
+    colour = plain / np.maximum(vector_length(plain), 4)[..., None]
     along = np.minimum((apart * colour).sum(axis=2), 0) * smoothstep(lighter, 0, 8) * OVEREXPOSED
     return np.asarray(apart - along[..., None] * colour, np.float32)

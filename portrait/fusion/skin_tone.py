@@ -19,7 +19,7 @@ from portrait.fusion.beards import has_beard, shave
 from portrait.fusion.body_skin import MEASURED_WIDTH, Silhouette, bare_skin, body_skin_mask, crop_face
 from portrait.fusion.occluders import along_face, face_width, feature_mask
 from portrait.images.color import GREY, blend, cast_gains, from_lab, from_linear, light_gains, to_lab, to_linear
-from portrait.images.filters import smoothstep
+from portrait.images.filters import smoothstep, vector_length
 from portrait.images.masks import distance_inside
 from portrait.images.resize import shrink_to_side
 from portrait.types import Face, StylePicture
@@ -46,6 +46,9 @@ MORE_COLOUR = (1.0, 1.3)
 COLOUR_POWER = 0.25
 """Power of how much less colour the wished skin has than the template's, by which that falls: 0 keeps all, and leaves orange
 cheeks; 1 as little as skin has, and turns brown strands of hair grey. Chosen on the pairs of the benchmark."""
+SHADED = 0.25
+"""Colour beyond that of the wished, darker skin, in the latter's, that skin in shade keeps in any case: beside a face that the
+light has bleached a template's neck has more, and all of it on brown skin would be orange."""
 GLOSS = 0.3
 """Share of what shines on a template's skin that is the light's own colour; the rest is overexposed skin."""
 YELLOW = 70.0
@@ -189,6 +192,8 @@ def lead_over(image: Image, mask: Mask, change: SkinChange) -> Image:
     # What has more colour than the skin (a cheek, hair) has more of the wished one's, not of the old one's: that would be pink.
     if plain > 1:
         grey = grey * (_share_of_colour(change) * change.factor / plain) ** (share * vivid)
+    else:
+        grey = grey * _share_of_shade(change, grey / np.maximum(most, 1e-6)) ** (share * vivid)
     kept = np.float32(np.sqrt(min(1.0, float(plain))))
     drawn = skin * change.factor**share + grey * plain**share
     shine = np.maximum(linear - matt, 0)
@@ -274,6 +279,17 @@ def _share_of_colour(change: SkinChange) -> np.float32:
     return np.float32(min(1.0, float(np.linalg.norm(after)) / max(float(np.linalg.norm(before)), 1e-3)) ** COLOUR_POWER)
 
 
+def _share_of_shade(change: SkinChange, beyond: Floats) -> Floats:
+    """Share H×W×1 that stays of the colour that something has `beyond` the skin's (H×W×3, in its luminance), where the wished
+    skin is the darker one; at least a thousandth. Both together are as much as before, but for `SHADED`."""
+    skin, wished = (
+        float(np.linalg.norm(each / float(each @ _LUMA) - 1)) for each in (change.skin, change.skin * change.factor)
+    )
+    length = np.linalg.norm(beyond, axis=2, keepdims=True)
+    left = np.maximum(skin + length - wished, SHADED * wished)
+    return np.asarray(np.clip(left / np.maximum(length, 1e-6), 1e-3, 1), np.float32)
+
+
 def _moved(face: Floats, middle: Floats, tone: Floats, share: Mask) -> Floats:
     """A face (CIELAB) whose skin's `middle` (L, a, b) is moved towards the `tone`, 12 of each at most.
 
@@ -285,7 +301,7 @@ def _moved(face: Floats, middle: Floats, tone: Floats, share: Mask) -> Floats:
     room[..., 0] = np.clip(left / 12, 0, 1)
     colour, before = (float(np.linalg.norm(each[1:])) for each in (tone, middle))
     if colour < before:
-        room[..., 1:] = np.clip(np.linalg.norm(face[..., 1:], axis=2) / before, 0, 1.5)[..., None]
+        room[..., 1:] = np.clip(vector_length(face[..., 1:]) / before, 0, 1.5)[..., None]
     return np.asarray(face + step * room * share[..., None], np.float32)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask, Points
 from portrait.faces.mesh import AROUND_LEFT_EYE, BROWS, EYES, LIPS, MESH_POINTS, MIDLINE, MOUTH, OVAL, REGIONS
-from portrait.images.filters import smoothstep
+from portrait.images.filters import smoothstep, vector_length
 
 
 def _mirror() -> NDArray[np.intp]:
@@ -82,7 +82,7 @@ def match_pose(mesh: Points, model: Points, turned: float, outline: float) -> Po
     posed = fit_similarity(person, model[:MESH_POINTS], weights)(person)
     width = float(np.ptp(model[:MESH_POINTS, 0]))
     shift = model[_OVAL, :2] - posed[_OVAL, :2]
-    apart = np.linalg.norm(posed[:, None, :2] - posed[None, _OVAL, :2], axis=2) / width
+    apart = vector_length(posed[:, None, :2] - posed[None, _OVAL, :2]) / width
     near = np.exp(-((apart / 0.12) ** 2))
     follow = np.exp(-((apart.min(axis=1) / 0.15) ** 2))[:, None]
     posed[:, :2] += outline * follow * (near @ shift) / (near.sum(axis=1)[:, None] + 1e-6)

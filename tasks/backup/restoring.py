@@ -26,7 +26,7 @@ from tasks.ledger.ledger import Ledger
 from tasks.ledger.migrations import revisions
 from tasks.ledger.privacy.journal import ErasureJournal
 from tasks.ledger.upkeep.copying import clear, require_empty, require_stopped
-from tasks.ledger.upkeep.tables import digest_of, insert_rows, set_sequences, tables_of
+from tasks.ledger.upkeep.tables import NOT_ROWS, digest_of, insert_rows, set_sequences, tables_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,9 @@ def _prepare_schema(database: Database, manifest: Manifest) -> None:
     """Give an empty database the schema of the backup, from which it is migrated with its rows."""
     if database.revision() not in {None, manifest.schema}:
         with database.write() as connection:
-            for name in [*(table.name for table in reversed(tables_of(connection))), "alembic_version"]:
-                connection.execute(sa.schema.DropTable(sa.table(name)))  # type: ignore[arg-type] -- it needs the name alone
+            for name in [*(table.name for table in reversed(tables_of(connection))), *NOT_ROWS]:
+                # It needs the name alone, and what triggers count is not in every schema.
+                connection.execute(sa.schema.DropTable(sa.table(name), if_exists=True))  # type: ignore[arg-type]
     database.migrate(manifest.schema)
 
 

@@ -15,7 +15,7 @@ from tasks.ledger.tables import job_people, jobs, portraits, templates
 PortraitSort: TypeAlias = Literal["newest", "likeness"]
 """The newest first, or the most alike; ID photos that break rules come last then, those that break fewest first."""
 UNMEASURED = 99.0
-"""Sorts portraits without a measured face behind all others: no distance is above 2."""
+"""Sorts portraits without a measured face behind all others: no distance is above 2. `ix_portraits_alike` names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +63,21 @@ class PortraitRepository(Repository):
         most of what a row holds, of them only the rules of ID photos are read.
         """
         chosen = sa.select(*_columns(recipes)).where(*_conditions(owner, wanted))
-        if cursor:
-            chosen = chosen.where(_behind(sort, _read_cursor(sort, cursor)))
+        parts = _parts_behind(sort, _read_cursor(sort, cursor)) if cursor else [sa.true()]
+        rows: list[sa.Row[Any]] = []
         with self.database.read() as connection:
-            rows = connection.execute(chosen.order_by(*_order(sort)).limit(limit + 1)).all()
+            for part in parts:
+                wanting = limit + 1 - len(rows)
+                if wanting > 0:
+                    rows += connection.execute(chosen.where(part).order_by(*_order(sort)).limit(wanting)).all()
         items = [_portrait(row) for row in rows]
         return Page(items[:limit], _cursor(sort, items[limit - 1]) if len(items) > limit else None)
 
     def count(self, owner: str, wanted: PortraitFilter = PortraitFilter()) -> int:
         """Count the owner's portraits that fit the filter."""
         with self.database.read() as connection:
+            if wanted == PortraitFilter():
+                return usage.count_holdings(connection, owner, "portraits")
             return _count(connection, *_conditions(owner, wanted))
 
     def place(self, owner: str, id: str, wanted: PortraitFilter, sort: PortraitSort) -> Place:
@@ -141,7 +146,11 @@ def _portrait(row: sa.Row[Any]) -> PortraitRow:
 
 
 def _conditions(owner: str, wanted: PortraitFilter) -> Sequence[sa.ColumnElement[bool]]:
-    found = [portraits.c.owner == owner, there(portraits)]
+    # Few of an owner's portraits are of one person, job or order: these are found by their jobs, not among all of the owner's,
+    # whose index SQLite would take. No index is of an expression of the owner.
+    few = bool(wanted.person or wanted.job or wanted.order)
+    whose = portraits.c.owner.concat("") if few else portraits.c.owner
+    found = [whose == owner, there(portraits)]
     if wanted.person:
         found.append(portraits.c.job.in_(sa.select(job_people.c.job).where(job_people.c.person == wanted.person)))
     if wanted.job:
@@ -158,7 +167,7 @@ def _count(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> in
 
 
 def _distance() -> sa.ColumnElement[float]:
-    return sa.func.coalesce(portraits.c.distance, UNMEASURED)
+    return sa.func.coalesce(portraits.c.distance, sa.literal_column(repr(UNMEASURED), sa.Double))
 
 
 def _order(sort: PortraitSort, backwards: bool = False) -> Sequence[sa.ColumnElement[Any]]:
@@ -172,15 +181,25 @@ def _order(sort: PortraitSort, backwards: bool = False) -> Sequence[sa.ColumnEle
     return [*(each.desc() if backwards else each.asc() for each in measures), newest]
 
 
-def _behind(sort: PortraitSort, row: "_Position") -> sa.ColumnElement[bool]:
-    """Whether a portrait comes after this place of a list."""
+def _parts_behind(sort: PortraitSort, row: "_Position") -> Sequence[sa.ColumnElement[bool]]:
+    """What comes after this place of a list, in parts of which one follows the other.
+
+    What follows of each from its last condition stands before it: by that the database begins in its index where the page does.
+    """
     table, older = portraits.c, portraits.c.id < row.id
     if sort == "newest":
         worse = (table.number > row.number) | ((table.number == row.number) & older)
-        return (table.created < row.created) | ((table.created == row.created) & worse)
-    same_rules = table.rules_broken == row.rules_broken
-    less_alike = same_rules & ((_distance() > row.distance) | ((_distance() == row.distance) & older))
-    return (table.rules_broken > row.rules_broken) | less_alike
+        return [
+            (table.created <= row.created) & ((table.created < row.created) | (table.created == row.created) & worse)
+        ]
+    less_alike = (_distance() > row.distance) | ((_distance() == row.distance) & older)
+    same_rules = (table.rules_broken == row.rules_broken) & (_distance() >= row.distance)
+    return [same_rules & less_alike, table.rules_broken > row.rules_broken]
+
+
+def _behind(sort: PortraitSort, row: "_Position") -> sa.ColumnElement[bool]:
+    """Whether a portrait comes after this place of a list."""
+    return sa.or_(*_parts_behind(sort, row))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The ledger's tables in SQLAlchemy; a change here needs a migration, and a test compares the two.
 
 Times are seconds since 1970, UTC. Ids are made by `new_id` of `tasks.ledger.database` and sort by age. What a person's request
-can reach carries the owner, and every query that serves a person names it. `blocked_people` stands with its repository.
+can reach carries the owner, and every query that serves a person names it. `blocked_people`, `usage` and `holdings` stand with
+their repositories.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ metadata = sa.MetaData(
 _ID = sa.String(64)
 _TIME = sa.Double
 _REMOVED, _THERE = sa.text("removed IS NOT NULL"), sa.text("removed IS NULL")
+_MARKED, _MARKED_SQLITE = (sa.text(f"removed IS NULL AND favourite IS {true}") for true in ("true", "1"))
+_ALIKE = ("owner", "rules_broken", sa.text("coalesce(distance, 99.0)"), sa.text("id DESC"))
 Type: TypeAlias = sa.types.TypeEngine[Any]
 
 
@@ -125,6 +128,7 @@ selfies = sa.Table(
     sa.UniqueConstraint("person", "sha256"),
 )
 
+_ACTIVE = sa.text("state IN ('queued', 'running', 'cancelling')")
 _WAITING, _QUEUED = ("queue", "needs", "priority", "owner", "created", "id"), sa.text("state = 'queued'")
 jobs = sa.Table(
     "jobs",
@@ -147,6 +151,7 @@ jobs = sa.Table(
     sa.Index(None, "queue", "state", "needs"),
     sa.Index("ix_jobs_waiting", *_WAITING, postgresql_where=_QUEUED, sqlite_where=_QUEUED),
     sa.Index(None, "owner", "id"),
+    sa.Index("ix_jobs_active", "owner", "started", postgresql_where=_ACTIVE, sqlite_where=_ACTIVE),
     sa.Index(None, "state", "lease_until"),
     sa.Index(None, "kind", "state", "finished"),
 )
@@ -239,6 +244,8 @@ portraits = sa.Table(
     sa.Column("rules_broken", sa.Integer, nullable=False, server_default="0"),
     sa.Index(None, "owner", "id"),
     sa.Index(None, "style", "id"),
+    sa.Index("ix_portraits_alike", *_ALIKE, postgresql_where=_THERE, sqlite_where=_THERE),
+    sa.Index("ix_portraits_marked", "owner", "created", postgresql_where=_MARKED, sqlite_where=_MARKED_SQLITE),
     sa.Index("ix_portraits_there", "owner", "created", postgresql_where=_THERE, sqlite_where=_THERE),
     sa.Index(None, "removed", postgresql_where=_REMOVED, sqlite_where=_REMOVED),
     sa.UniqueConstraint("job", "number"),
@@ -344,19 +351,6 @@ idempotency_keys = sa.Table(
     sa.Column("headers", sa.JSON, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
     sa.Column("created", _TIME, nullable=False),
-)
-
-usage = sa.Table(
-    "usage",
-    metadata,
-    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
-    _owner(),
-    sa.Column("kind", sa.String(20), nullable=False),
-    sa.Column("amount", sa.BigInteger, nullable=False),
-    sa.Column("at", _TIME, nullable=False, index=True),
-    # The order that it was charged for; empty for what was uploaded. No foreign key: it counts when the job is erased.
-    sa.Column("job", _ID, nullable=False, index=True),
-    sa.Index(None, "owner", "kind", "at"),
 )
 
 webhooks = sa.Table(

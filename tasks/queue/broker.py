@@ -66,6 +66,8 @@ def create_app(settings: TaskSettings) -> Celery:
         worker_prefetch_multiplier=1,
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
+        # A process that died has no result that anybody waits for: its place is free for the next job sooner than after 10 s.
+        worker_lost_wait=1,
         worker_cancel_long_running_tasks_on_connection_loss=False,
     )
     cast("dict[str, set[type]]", app.steps)["consumer"].add(NoPrefetch)

@@ -4,6 +4,7 @@ Lengths of what varies (quality, uses, recipe, photos of a set) are those of row
 12 megapixels and studio portraits.
 """
 
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -216,6 +217,7 @@ def _events(job: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _portrait(owner: str, job: str, selfie: str, number: int, at: float) -> dict[str, Any]:
     drawn = {"base": "sdxl", "prompt": "photo of sks person, half figure, soft light, linen shirt, garden " * 2}
     drawn |= {"steps": 25, "guidance": 5.0, "scheduler": "dpm_2m_karras", "lora_hash": "f" * 64, "base_hash": "e" * 64}
+    distance = round(0.2 + 0.4 * ((zlib.crc32(job.encode()) + number) % 997) / 997, 4)
     return {
         "id": new_id("portrait", at, number),
         "owner": owner,
@@ -228,11 +230,11 @@ def _portrait(owner: str, job: str, selfie: str, number: int, at: float) -> dict
         "height": 1280,
         "style": "text-garden",
         "style_version": 1,
-        "likeness": {"1": {"space": "dlib", "distance": 0.3417}},
+        "likeness": {"1": {"space": "dlib", "distance": distance}},
         "scores": {"total": 0.9121, "faces": 1.0, "sharpness": 0.8812, "eyes": 1.0, "rules_broken": 0.0},
         "recipe": {"schema": 1, "seed": 1234567890, "count": 4, "drawn": drawn, "photos": {"1": selfie}},
         "favourite": False,
         "created": at,
-        "distance": 0.3417,
+        "distance": distance,
         "title": "Garden",
     }

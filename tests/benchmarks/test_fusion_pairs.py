@@ -18,7 +18,7 @@ import pytest
 from pipelines import template_faces
 from pipelines.engines import Engines
 from pipelines.engines.painters.fusion import Fusion
-from portrait.arrays import Image
+from portrait.arrays import Image, Mask
 from portrait.errors import UserError
 from portrait.fusion.skin_tone import SAME_TONE, measure_skin, own_tone, plan_change
 from portrait.images.color import from_linear, to_lab
@@ -33,10 +33,10 @@ OUT = Path("out")
 SKINS: tuple[Skin, Skin] = ("template", "person")
 
 
-def dress(image: Image, face: Face, kind: str) -> Image:
-    """A photo with other skin or with something in front of the face."""
+def dress(image: Image, face: Face, kind: str, body: Mask | None = None) -> Image:
+    """A photo with other skin (that of the `body` too, where it is known) or with something in front of the face."""
     if kind in ("dark", "brown", "light"):
-        return dressed.toned(image, face, {"dark": 0.8, "brown": 0.4, "light": -0.2}[kind])
+        return dressed.toned(image, face, {"dark": 0.8, "brown": 0.4, "light": -0.2}[kind], body)
     if kind == "glasses":
         return selfies.glasses(image, face)[0]
     if kind == "sunglasses":
@@ -52,7 +52,7 @@ def looks(finder: FaceFinder) -> dict[str, tuple[Image, Face]]:
         face = finder.faces(image)[0]
         found[name] = image, face
         for kind in KINDS if name in ("astronaut", *FRONT) else ():
-            made = dress(image, face, kind)
+            made = dress(image, face, kind, dressed.body_of(name, 2))
             if seen := finder.faces(made):
                 found[f"{name}, {kind}"] = made, seen[0]
     return found

@@ -18,9 +18,10 @@ from pipelines.settings import PrepareSettings
 from portrait.photos.quality import judge
 from portrait.photos.reasons import Thresholds
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.pictures import PortraitSort
 from tasks.ledger.tables import metadata
 from tests import fakes, selfies
-from tests.benchmarks import ledger_rows
+from tests.benchmarks import growth_plot, ledger_rows
 from tests.benchmarks.made import quiet
 from tests.benchmarks.plugin import Record
 from tests.tasks.api.harness import ApiHarness, environment, open_api
@@ -28,15 +29,26 @@ from tests.tasks.api.harness import ApiHarness, environment, open_api
 MOST = 1.15
 """Exponent of what is taken for linear: constant parts make it smaller, noise a little larger."""
 MOST_OF_A_PAGE = 0.5
-"""The same of lists whose page is full at 200 people, and costs no more at 2,000."""
-LISTS = ("/people", "/jobs", "/portraits?recipe=false")
-ROUNDS = 3
+"""The same of pages, of which lists are full at 200 people: from there on nothing may grow with all that an owner has."""
+ROUNDS, PAGE_ROUNDS = 3, 9
 PEOPLE, PHOTOS, MEGAPIXELS = (2, 20, 200, 2000), (1, 10, 100, 1000), (0.1, 1.0, 10.0, 100.0)
 OWNER = "ann"
+PORTRAITS = "/portraits?recipe=false"
 PAGES = {
-    "person": ("/people", "/jobs", "/portraits?recipe=false", "/portraits?recipe=false&sort=likeness", "/me"),
+    "person": (
+        "/people",
+        "/jobs",
+        PORTRAITS,
+        f"{PORTRAITS}&cursor={{newest}}",
+        f"{PORTRAITS}&sort=likeness",
+        f"{PORTRAITS}&sort=likeness&cursor={{likeness}}",
+        f"{PORTRAITS}&favourite=true",
+        f"{PORTRAITS}&person={{person}}",
+        "/me",
+    ),
     "operator": ("/operator/jobs", "/operator/queues", "/metrics"),
 }
+"""Of a person: also pages from the middle of lists, those of one person, and favourites, of which there are none."""
 
 
 def exponent(costs: Mapping[float, float]) -> float:
@@ -84,10 +96,22 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[float, flo
         clients = {role: api.client(OWNER, "person" if role == "person" else "operator") for role in PAGES}
         for before, people in zip((0, *PEOPLE), PEOPLE, strict=False):
             fill(api.context.ledger, range(before, people))
+            named = places(api.context.ledger, people)
             for role, paths in PAGES.items():
                 for path in paths:
-                    found[path][people] = cost(lambda path=path, role=role: answered(api, clients[role], path))
+                    address = path.format(**named)
+                    found[path][people] = cost(
+                        lambda to=address, role=role: answered(api, clients[role], to), PAGE_ROUNDS
+                    )
     return found
+
+
+def places(ledger: Ledger, people: int) -> dict[str, str]:
+    """What the addresses of pages name: cursors of the middle of each list, and the newest person."""
+    sorts: tuple[PortraitSort, ...] = ("newest", "likeness")
+    half = people * (ledger_rows.JOBS - 2) * ledger_rows.PORTRAITS // 2
+    cursors = {sort: ledger.portraits.list(OWNER, limit=half, sort=sort, recipes=False).next or "" for sort in sorts}
+    return {**cursors, "person": ledger.people.list(OWNER, limit=1).items[0].id}
 
 
 def answered(api: ApiHarness, client: object, path: str) -> None:
@@ -107,7 +131,7 @@ def fill(ledger: Ledger, numbers: Sequence[int]) -> None:
 @pytest.mark.bench
 @pytest.mark.parametrize("path", [path for paths in PAGES.values() for path in paths])
 def test_pages_of_an_owner(pages: dict[str, dict[float, float]], path: str, figure: Record) -> None:
-    tell(f"GET {path}", "people", pages[path], figure, MOST_OF_A_PAGE if path in LISTS else MOST)
+    tell(f"GET {path}", "people", pages[path], figure, MOST_OF_A_PAGE)
 
 
 @pytest.mark.bench
@@ -142,3 +166,10 @@ def test_pixels_of_a_photo(photos: dict[float, bytes], figure: Record) -> None:
         judging[megapixels] = cost(lambda image=image, face=face: judge(image, face, 1, Thresholds()))
     tell("decoding a JPEG", "megapixels", decoding, figure)
     tell("judging a face that fills its photo", "megapixels", judging, figure)
+
+
+def test_the_plot_is_that_of_the_table() -> None:
+    found = list(growth_plot.lines(growth_plot.PAGE.read_text("utf-8")))
+    assert len(found) >= 15
+    assert growth_plot.PLOT.read_text("utf-8") == growth_plot.draw(found), "python -m tests.benchmarks.growth_plot"
+    assert {line.name: line.sizes[-1] / line.sizes[0] for line in found}["/me"] == 1000

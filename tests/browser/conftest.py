@@ -15,12 +15,13 @@ from playwright.sync_api import Browser, sync_playwright
 
 from app.terminal import sample_photos
 from tasks.files import Files
-from tasks.settings import home, load
+from tasks.settings import load
 from templates.catalog import Catalog
 from tests.tasks.servers import free_port, need
 
 ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+EVERYWHERE = "0.0.0.0"  # noqa: S104 -- others in the network are to reach it, as phones do
 SERVED = pytest.StashKey[ExitStack]()
 """What ends `portrait serve`."""
 
@@ -34,10 +35,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class Installation:
-    """`portrait serve` as it runs: the addresses of app and API, the sign-in link, and its home folder."""
+    """`portrait serve` as it runs: the addresses of app and API, the links it printed, and its home folder."""
 
     app: str
     link: str
+    phones: list[str]
+    """Links for other devices of the network, one for each address of this machine."""
     api: str
     home: Path
 
@@ -55,17 +58,18 @@ def installation(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.
     environment = inherited | {
         "PORTRAIT_HOME": str(folder),
         "PORTRAIT_MODELS__FOLDER": str(load().models.folder),
-        "NUMBA_CACHE_DIR": str(home() / "cache" / "numba"),
         "PORTRAIT_PREPARE__SMALL_FACE": "0",  # detail for small faces is tested for itself
     }
-    command = [sys.executable, "-m", "app", "serve", "--port", str(port), "--api-port", str(api_port), "--no-pull"]
+    command = [sys.executable, "-m", "app", "serve", "--host", EVERYWHERE, "--no-pull"]
+    command += ["--port", str(port), "--api-port", str(api_port)]
     serving = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     with ExitStack() as served:
         served.callback(lambda: (serving.terminate(), serving.wait(40)))
         pytestconfig.stash[SERVED] = served
-        yield Installation(f"http://127.0.0.1:{port}", _link(serving), f"http://127.0.0.1:{api_port}", folder)
+        link, *phones = _links(serving)
+        yield Installation(f"http://127.0.0.1:{port}", link, phones, f"http://127.0.0.1:{api_port}", folder)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -105,8 +109,8 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _link(serving: "subprocess.Popen[str]") -> str:
-    """The one-time link that it prints once everything is healthy."""
+def _links(serving: "subprocess.Popen[str]") -> list[str]:
+    """The one-time links that it prints once everything is healthy: this machine's, then those for other devices."""
     lines: Queue[str] = Queue()
     output = serving.stdout
     assert output is not None
@@ -114,6 +118,5 @@ def _link(serving: "subprocess.Popen[str]") -> str:
     text = ""
     while True:
         text += lines.get(timeout=240)
-        found = re.search(r"http://\S+/sign-in\?code=\S+", text)
-        if found:
-            return found[0]
+        if "Logs are in" in text:
+            return re.findall(r"http://\S+/sign-in\?code=\S+", text)

@@ -10,7 +10,7 @@ from portrait.images.resize import resize
 from tasks.client.client import Client
 from tests import selfies
 from tests.browser.conftest import Installation
-from tests.browser.page_checks import wait_until_idle
+from tests.browser.page_checks import wait_for, wait_until_idle
 from tests.browser.visitors import signed_in
 from tests.tasks.stand import wait_until
 
@@ -18,6 +18,12 @@ SIDE = 360
 """Pixels of each half of the photo: enough for a face, and little work."""
 JUDGING = 60_000
 """Milliseconds that a check may take on a busy machine."""
+SQUARE = """(square) => {
+    const { x, y, width, height } = square.getBoundingClientRect();
+    const image = square.querySelector("img"), laid = image.getBoundingClientRect();
+    return [(laid.x - x) / width, (laid.y - y) / height, laid.width / width, laid.height / height];
+}"""
+"""Where the picture of a card lies in its square, in shares of it."""
 
 
 @pytest.fixture
@@ -53,7 +59,28 @@ def test_a_face_is_pressed_in_the_picture_and_the_answer_taken_back(visit: tuple
     wait_until_idle(page)
     other.click()
     expect(faces.nth(1)).to_have_attribute("aria-pressed", "true", timeout=JUDGING)
+    _check_card(page, api, person)
     page.get_by_role("button", name="Take my answer back").click()
     wait_until(lambda: api.selfies(person)[0].face is None)
     expect(page.get_by_role("button", name="Take my answer back")).to_have_count(0, timeout=JUDGING)
     expect(faces.nth(1)).to_have_attribute("aria-pressed", "false", timeout=JUDGING)
+
+
+def _check_card(page: Page, api: Client, person: str) -> None:
+    """Check that the card of the one photo shows the whole face that was chosen, with room around it, and not distorted."""
+    [photo] = api.selfies(person)
+    chosen = max(photo.faces, key=lambda each: each.left)
+    square = page.locator(f".st-key-photo-{photo.id} .p-selfie")
+    square.scroll_into_view_if_needed()
+    wait_for(page, "[...document.querySelectorAll('.p-selfie img')].every((each) => each.complete)")
+    left, top, width, height = square.evaluate(SQUARE)
+    assert width / height == pytest.approx(photo.width / photo.height, rel=0.02)
+    face = [
+        left + chosen.left * width,
+        top + chosen.top * height,
+        left + chosen.right * width,
+        top + chosen.bottom * height,
+    ]
+    assert min(face) > 0.05, face
+    assert max(face) < 0.95, face
+    assert face[2] - face[0] > 0.25, "large enough to be known again"

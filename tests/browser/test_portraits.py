@@ -186,6 +186,23 @@ def test_a_part_is_painted_and_another_shape_dragged_with_keys_alone(
     api.cancel(painted.id)
 
 
+def test_a_failure_stays_until_it_was_seen_however_much_is_done_since(page: Page, installation: Installation) -> None:
+    failed = _fail(installation.home)
+    card = page.locator(f".st-key-failed-{failed}")
+    page.goto(f"{installation.app}/progress")
+    expect(card).to_contain_text("Warm paper", timeout=20_000)
+    expect(page.get_by_role("heading", name="This did not work")).to_be_visible()
+    page.reload()
+    wait_until_idle(page)
+    expect(card).to_contain_text("Your photos end too close to the face")
+    card.get_by_role("button", name="OK, seen").click()
+    expect(card).to_have_count(0, timeout=20_000)
+    page.reload()
+    wait_until_idle(page)
+    expect(page.get_by_role("heading", name="Finished")).to_be_visible()
+    expect(card).to_have_count(0)
+
+
 def _deliver(home: Path, person: str, photo: str) -> None:
     """Portraits of a person, as if they had been drawn of words from one of their photos."""
     ledger, files, now = open_ledger(f"sqlite:///{home / 'ledger.db'}"), Files(home / "data"), time.time()
@@ -201,25 +218,37 @@ def _deliver(home: Path, person: str, photo: str) -> None:
         plain = replace(portrait_row(job, number, now), width=400, height=500, recipe=recipe, distance=0.4)
         rows.append(asdict(plain))
     with ledger.database.write() as connection:
-        shared = {
-            "id": job.id,
-            "owner": OWNER,
-            "kind": "generate",
-            "queue": "cpu",
-            "state": "succeeded",
-            "wants": wants,
-        }
-        numbers = {"priority": 0, "units": COUNT, "preview": 0, "losses": 0, "failures": 0, "progress": 1.0}
-        texts = {
-            "needs": "draw:nothing",
-            "phase": "",
-            "message": "",
-            "result": {},
-            "created": now,
-            "started": now,
-            "finished": now,
-        }
-        connection.execute(sa.insert(jobs).values(**shared, **numbers, **texts))
+        connection.execute(sa.insert(jobs), [_ended(job)])
         connection.execute(sa.insert(job_people).values(job=job.id, person=person))
         connection.execute(sa.insert(portraits), rows)
     ledger.close()
+
+
+def _fail(home: Path) -> str:
+    """An order that failed some time ago, and more that were drawn since than a page lists; returns its id."""
+    ledger, now = open_ledger(f"sqlite:///{home / 'ledger.db'}"), time.time()
+    wants = {"people": {}, "style": "studio-warm"}
+    made = [
+        Job(new_id("job", at), OWNER, "generate", "cpu", wants, at) for at in (now - 60 + each for each in range(15))
+    ]
+    fault = {"branch": "UserError", "code": "no_shoulders", "message": "No photo shows enough of the shoulders."}
+    rows = [_ended(made[0], state="failed", fault=fault), *(_ended(each, fault=None) for each in made[1:])]
+    with ledger.database.write() as connection:
+        connection.execute(sa.insert(jobs), rows)
+    ledger.close()
+    return made[0].id
+
+
+def _ended(job: Job, **values: Any) -> dict[str, Any]:
+    """The row of a job that has ended; `values` are others than those of one that was drawn at once."""
+    row: dict[str, Any] = {"id": job.id, "owner": OWNER, "kind": job.kind, "queue": job.queue, "state": "succeeded"}
+    row |= {
+        "wants": dict(job.params),
+        "needs": "draw:nothing",
+        "phase": "",
+        "message": "",
+        "result": {},
+        "units": COUNT,
+    }
+    row |= dict.fromkeys(("priority", "preview", "losses", "failures"), 0) | {"progress": 1.0}
+    return row | dict.fromkeys(("created", "started", "finished"), job.created) | values

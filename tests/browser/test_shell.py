@@ -51,6 +51,9 @@ def test_pages_speak_the_visitors_language(
         page.goto(f"{installation.app}/{path}")
         wait_until_idle(page)
         assert page.evaluate("document.documentElement.lang") == "zh-Hans-CN"
+        assert page.evaluate("document.querySelector('link[rel~=icon]').href").startswith("data:image/svg+xml"), (
+            "our icon"
+        )
         titles.append(page.title())
         found |= {f"{path}: {text}": words for text, words in english_words(page, names).items()}
     assert found == {}
@@ -101,9 +104,15 @@ def test_a_lost_connection_is_told_in_words_of_ours(chinese: BrowserContext, ins
 @contextmanager
 def stopped_api(installation: Installation) -> Iterator[None]:
     """The process of the API, stopped meanwhile."""
-    port = str(urlsplit(installation.api).port)
-    commands = ((path.parent.name, path.read_bytes().split(b"\0")) for path in Path("/proc").glob("[0-9]*/cmdline"))
-    [process] = [int(id) for id, command in commands if {b"api", port.encode()} <= set(command)]
+    port = str(urlsplit(installation.api).port).encode()
+    commands = ((path.parent, set(path.read_bytes().split(b"\0"))) for path in Path("/proc").glob("[0-9]*/cmdline"))
+    # A fork of `serve` has its words, and a name of its own.
+    served = [(folder, words) for folder, words in commands if port in words]
+    [process] = [
+        int(folder.name)
+        for folder, words in served
+        if b"api" in words or (folder / "comm").read_text() == "portrait-api\n"
+    ]
     os.kill(process, signal.SIGSTOP)
     try:
         yield

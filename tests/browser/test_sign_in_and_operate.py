@@ -6,6 +6,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Installation
 from tests.browser.page_checks import check_page, serious_violations
+from tests.tasks.servers import need
 
 
 def test_the_link_signs_in_once_and_opens_every_page_of_operators(
@@ -18,6 +19,22 @@ def test_the_link_signs_in_once_and_opens_every_page_of_operators(
     _sign_in(page, installation, shots)
     _visit_operators_pages(page, installation, shots)
     assert failures == []
+    context.close()
+
+
+def test_a_phone_opens_the_link_that_serve_prints_for_the_network(
+    installation: Installation, chromium: Browser
+) -> None:
+    assert installation.link.startswith(installation.app)
+    need("a network", bool(installation.phones), "this machine has no address but its own")
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, locale="en-GB", has_touch=True)
+    page = context.new_page()
+    page.goto(installation.phones[0])
+    assert "//127.0.0.1" not in page.url, "no other device would come here"
+    page.get_by_role("button", name="Sign in").tap()
+    expect(page.get_by_role("heading", name="Portraits from your selfies")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Signed in as me")).to_be_visible()
+    expect(page.get_by_role("link", name="Operation")).to_have_count(0)  # a phone is lost more easily than this machine
     context.close()
 
 

@@ -16,6 +16,7 @@ from tasks.ledger.ledger import open_ledger
 from tasks.settings import load_installation
 from tests import packs, selfies
 from tests.browser.conftest import Installation
+from tests.browser.killed_app import told_on_failure
 from tests.browser.page_checks import check_page, wait_until_idle
 from tests.tasks.stand import wait_until
 
@@ -32,7 +33,7 @@ def test_a_style_from_a_faulty_pack_to_its_second_version(
     page = context.new_page()
     failures: list[str] = []
     page.on("pageerror", lambda error: failures.append(str(error)))
-    with Client(installation.api, key) as client:
+    with told_on_failure({"operator": page}), Client(installation.api, key) as client:
         _import_pack(page, installation, shots, tmp_path)
         _correct_draft(page, shots, tmp_path)
         _test_and_publish(page, shots)

@@ -1,5 +1,6 @@
 """Choosing styles in a real browser: cards that are pressed, choices that a reload keeps, places marked in a picture."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,37 @@ def test_a_place_is_marked_by_a_click_moved_and_removed_by_keys(
     place.press("Delete")
     expect(place).to_have_count(0)
     expect(page.get_by_text("Who is who in friend.jpg?")).to_have_count(0, timeout=20_000)
+
+
+def test_one_of_two_refused_is_named_the_other_kept_and_nothing_ordered_twice(
+    page: Page, installation: Installation, visitor: tuple[Client, str]
+) -> None:
+    api, _ = visitor
+    text = api.consent_text()
+    template = api.add_template("gone.jpg", selfies.jpeg(selfies.player("player 3")), text.version)
+    api.wait(template.job)
+    page.goto(f"{installation.app}/create?styles=studio-warm,{template.id}")
+    order = page.get_by_role("button", name="Make 4 portraits")
+    expect(order).to_be_enabled(timeout=20_000)
+    wait_until_idle(page)
+    api.delete_template(template.id)  # as in another tab
+    order.click()
+    # On a slow machine the page has looked again meanwhile, and knows no name any more.
+    told = page.get_by_role("alert").filter(has_text=re.compile(r"gone\.jpg: |A picture of your own cannot be chosen"))
+    expect(told).to_be_visible(timeout=20_000)
+    wait_until_idle(page)
+    assert "styles=studio-warm" in page.url, "the other stays chosen"
+    assert api.jobs(kind="generate") == []
+    page.reload()
+    rest = page.get_by_role("button", name="Make 2 portraits")
+    expect(rest).to_be_enabled(timeout=20_000)
+    expect(page.get_by_text("A picture of your own cannot be chosen any more")).to_be_visible()
+    wait_until_idle(page)
+    rest.click()
+    page.wait_for_url("**/progress?**", timeout=20_000)
+    [job] = api.jobs(kind="generate")
+    assert (job.wants["style"], job.wants["count"]) == ("studio-warm", 2)
+    api.cancel(job.id)
 
 
 def test_a_photo_from_too_near_opens_no_id_photo_and_says_what_would(

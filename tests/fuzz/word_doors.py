@@ -104,7 +104,7 @@ def doors() -> list[Door]:
     packet = xmp.packet("compositeSynthetic", {"seed": 1}, {"Label": "1"})
     return [
         Door("prompt", text, _prompt),
-        Door("option of a command", command, _command),
+        Door("option of a command", command, _command, kept=(("face", b"9" * 5000),)),
         Door("names of photos", st.tuples(st.lists(name, min_size=1, max_size=4), name), _names),
         Door("XMP packet", spoilt([packet], TEXTS), _packet),
     ]

@@ -117,6 +117,8 @@ def stand_at(home: Path, more: dict[str, str]) -> Iterator[Stand]:
         "PORTRAIT_TASKS__KEEPER": "0.3",
         **more,
     }
+    if "PORTRAIT_TASKS__DATABASE" not in more and not (home / "ledger.db").exists():
+        (home / "ledger.db").write_bytes(empty_ledger())
     stand = Stand(home, environment)
     if more:
         _empty(stand)

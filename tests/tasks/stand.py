@@ -25,6 +25,7 @@ from tasks.ledger.rows import PortraitRow
 from tasks.queue import broker
 from tasks.queue.keeper import Keeper
 from tasks.settings import Installation, load_installation
+from tests.tasks import forked
 
 ROOT = Path(__file__).parent.parent.parent
 LEASE = 3.0
@@ -111,22 +112,36 @@ class Stand:
         self._keeper_thread = threading.Thread(target=self.keeper.run, args=(self._stop,))
         self._keeper_thread.start()
 
-    def start_worker(self, ready: bool = True, **more: str) -> "subprocess.Popen[bytes]":
-        """Start a worker in a process group of its own, and wait until it is there."""
-        before = self.worker_ids()
-        with (self.home / "workers.log").open("ab") as log:
-            started = subprocess.Popen(
-                [sys.executable, "-m", "tests.tasks.processes", "worker"],
-                cwd=ROOT,
-                env={**os.environ, **self.environment, **more},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+    def start_worker(self, ready: bool = True, anew: bool = False, **more: str) -> "subprocess.Popen[bytes]":
+        """Start a worker in a process group of its own, and wait until it is there.
+
+        It is forked from a process that has imported what workers do, and the modules that `LOADED` names: those that several
+        workers of a test need. `anew`: from nothing, as whatever is loaded into it by its environment must be.
+        """
+        before, environment = self.worker_ids(), {**os.environ, **self.environment, **more}
+        run = self._start if anew or "LD_PRELOAD" in more else self._fork
+        started = run(environment, self.home / "workers.log")
         self.workers.append(started)
         if ready:
             wait_until(lambda: self.worker_ids() - before, what=self.log())
         return started
+
+    @staticmethod
+    def _fork(environment: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+        template = forked.template(*forked.WORKER, *environment.get("LOADED", "").split())
+        return template.fork("tests.tasks.processes:work", environment, log)
+
+    @staticmethod
+    def _start(environment: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tests.tasks.processes", "worker"],
+                cwd=ROOT,
+                env=environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
 
     def add_job(self, owner: str = "ann", notify: bool = True, **params: Any) -> Job:
         """Add a job and notify the workers."""

@@ -179,11 +179,6 @@ def test_a_stopping_worker_gives_the_job_back_when_its_grace_is_over(stand: Stan
     assert stand.worker_ids() == set()
 
 
-def test_processes_that_are_spawned_work_too(stand: Stand) -> None:
-    stand.start_worker(START="spawn")
-    stand.wait_for(stand.add_job(), "succeeded")
-
-
 def test_forty_jobs_are_done_once_each_while_a_worker_is_killed_every_five_seconds(stand: Stand) -> None:
     stand.start_keeper()
     jobs = [stand.add_job(f"owner{at % 3}", steps=4, seconds=0.2, count=2) for at in range(40)]

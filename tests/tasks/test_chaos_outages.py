@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -161,7 +162,8 @@ def killing(installed: Installed, dice: random.Random, form: Form) -> tuple[int,
 def start(installed: Installed, dice: random.Random) -> "subprocess.Popen[bytes]":
     """Start a worker; the clock of every third is wrong."""
     wrong = skewed() if installed.skewed and dice.random() < 1 / WORKERS else {}
-    return installed.stand.start_worker(ready=False, **installed.settings, **wrong)
+    more: dict[str, Any] = {**installed.settings, **wrong}
+    return installed.stand.start_worker(ready=False, **more)
 
 
 @contextmanager

@@ -45,6 +45,7 @@ patience = 0
 WORKER: dict[str, Any] = {
     "FLOWS": "tests.tasks.training_flows:open_flows",
     "QUEUES": "gpu.train",
+    "LOADED": "tests.tasks.training_flows",
     "OMP_NUM_THREADS": "1",
 }
 

@@ -53,7 +53,7 @@ def test_killed_in_mid_call_it_is_made_again_under_the_same_id(calling: Stand, t
 
 
 def test_a_worker_for_calls_loads_no_engines(calling: Stand) -> None:
-    calling.start_worker(QUEUES="io")
+    calling.start_worker(anew=True, QUEUES="io")
     (row,) = calling.ledger.workers.list_live(1.0)
     assert (row.queues, row.abilities, row.missing, row.device) == (["io"], [], {}, detect_device())
     process = row.id.rpartition(":")[2]

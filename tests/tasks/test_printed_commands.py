@@ -1,6 +1,7 @@
 """Commands in documents, run as they are printed: with bash, curl and jq, against the program's own processes.
 
-Only addresses are put in the place of those that are printed, in `portrait` and `curl` by two programs of the test on `PATH`.
+Only addresses are put in the place of those that are printed, in `portrait` and `curl` by two programs of the test on `PATH`;
+and two processes in that of four, which would be the same twice.
 A `curl` that the API refuses ends the block.
 """
 
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import ZipFile
@@ -119,14 +121,23 @@ def _answers(address: str) -> bool:
         return False
 
 
+@contextmanager
+def new_machine(home: Path) -> Iterator[Machine]:
+    """A machine with nothing on it yet, whose processes end with it."""
+    for program in ("bash", "curl", "jq"):
+        servers.need(program, shutil.which(program) is not None, f"apt-get install {program}")
+    machine = Machine(home)
+    try:
+        yield machine
+    finally:
+        machine.stop()
+
+
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     """A machine with nothing on it yet."""
-    for program in ("bash", "curl", "jq"):
-        servers.need(program, shutil.which(program) is not None, f"apt-get install {program}")
-    machine = Machine(tmp_path)
-    yield machine
-    machine.stop()
+    with new_machine(tmp_path) as machine:
+        yield machine
 
 
 @pytest.fixture
@@ -142,17 +153,18 @@ def served(migrated: str, machine: Machine, numbers: Iterator[int], started: Cal
     }
 
 
-@pytest.fixture
-def serving(machine: Machine) -> Machine:
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """One that serves, with flows that need neither models nor a GPU."""
-    machine.more = {"FLOWS": "tests.tasks.printed_flows:open_flows", "PORTRAIT_TASKS__CPU_FOR_GPU_QUEUES": "true"}
-    machine.start("portrait", "api", "--port", str(machine.port))
-    wait_until(machine.answers, what=machine.log())
-    for queues in ("cpu", "gpu.train,gpu.generate"):
-        machine.start("env", f"QUEUES={queues}", sys.executable, "-m", "tests.tasks.processes", "worker")
-    for number, name in enumerate(("one", "two", "coat"), 1):
-        (machine.home / f"{name}.jpg").write_bytes(photo(number))
-    return machine
+    with new_machine(tmp_path_factory.mktemp("serving")) as machine:
+        machine.more = {"FLOWS": "tests.tasks.printed_flows:open_flows", "PORTRAIT_TASKS__CPU_FOR_GPU_QUEUES": "true"}
+        machine.start("portrait", "api", "--port", str(machine.port))
+        wait_until(machine.answers, what=machine.log())
+        for queues in ("cpu", "gpu.train,gpu.generate"):
+            machine.start("env", f"QUEUES={queues}", sys.executable, "-m", "tests.tasks.processes", "worker")
+        for number, name in enumerate(("one", "two", "coat"), 1):
+            (machine.home / f"{name}.jpg").write_bytes(photo(number))
+        yield machine
 
 
 def documents(printed: str) -> list[dict[str, object]]:
@@ -187,6 +199,13 @@ def test_serving_with_curl_alone(serving: Machine) -> None:
     assert asked[-1]["technique"]["base"] == "flux2_klein"  # type: ignore[index]
 
 
+def test_a_webhook_for_mail(serving: Machine) -> None:
+    [printed] = blocks("mail.md", "bash")
+    [told] = documents(serving.type("key=$(portrait keys add me --json | jq -r .secret)", printed))
+    assert str(told["secret"]).startswith("whsec_")
+    assert told["events"] == ["job.succeeded", "job.failed"]
+
+
 def test_one_command_serves_everything(machine: Machine) -> None:
     [printed] = [each for each in blocks("serving.md") if each == "portrait serve\n"]
     app = servers.free_port()
@@ -200,7 +219,7 @@ def test_one_command_serves_everything(machine: Machine) -> None:
 
 def test_parts_on_many_machines(machine: Machine, served: dict[str, str]) -> None:
     [printed] = [each for each in blocks("serving.md") if "portrait keeper" in each]
-    for told, there in served.items():
+    for told, there in {**served, "--processes 4": "--processes 2"}.items():
         assert told in printed
         printed = printed.replace(told, there)
     machine.more = {"PORTRAIT_TASKS__CPU_FOR_GPU_QUEUES": "true"}
@@ -233,13 +252,6 @@ def test_accounts(machine: Machine) -> None:
     told = machine.type("portrait keys add ann", printed, answers="y\n")
     assert "ann" in told
     assert "removed" in told
-
-
-def test_a_webhook_for_mail(serving: Machine) -> None:
-    [printed] = blocks("mail.md", "bash")
-    [told] = documents(serving.type("key=$(portrait keys add me --json | jq -r .secret)", printed))
-    assert str(told["secret"]).startswith("whsec_")
-    assert told["events"] == ["job.succeeded", "job.failed"]
 
 
 def test_no_block_is_left_out() -> None:

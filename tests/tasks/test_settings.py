@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from portrait.errors import OperatorError
+from tasks import settings
 from tasks.settings import load, load_installation
 
 
@@ -164,3 +165,10 @@ def test_what_does_not_fit_in_tasks_is_named(home: Path, text: str, named: str) 
 def test_passwords_of_servers_are_not_in_the_repr(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTRAIT_TASKS__DATABASE", "postgresql://me:hidden@host/x")
     assert "hidden" not in repr(load_installation())
+
+
+def test_what_reads_settings_is_made_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_installation()
+    monkeypatch.setattr(settings, "TypeAdapter", None)
+    monkeypatch.setenv("PORTRAIT_TASKS__LEASE__SECONDS", "7")
+    assert (first.tasks.lease.seconds, load_installation().tasks.lease.seconds) == (60, 7)

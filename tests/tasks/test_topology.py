@@ -10,22 +10,26 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import pytest
+from starlette.testclient import TestClient
 
 from app.terminal import sample_photos
 from tasks import auth
 from tasks.settings import load
+from tests.app.cli_runner import run
 from tests.certificates import make_certificate
 from tests.reverse_proxy import reverse_proxy
 from tests.tasks import servers
+from tests.tasks.api.harness import open_api
 from tests.tasks.conftest import create_database, stand_at
 from tests.tasks.servers import free_port
 from tests.tasks.stand import ROOT, Stand, kill, portraits_of, wait_until, wait_while_told
 
 pytestmark = [pytest.mark.services, pytest.mark.models, pytest.mark.networks]
-JOBS = 40
+JOBS = 30
 """Jobs that run while workers are replaced."""
 
 
@@ -61,31 +65,19 @@ class Topology:
         return httpx.Client(base_url=self.url, verify=trusted, trust_env=False, timeout=60)
 
     @contextmanager
-    def restored(self, name: str, backup: Path, *options: str) -> Iterator[httpx.Client]:
+    def restored(self, name: str, backup: Path, *options: str) -> Iterator[TestClient]:
         """A caller of an API over an empty database, bucket and home, into which a backup was restored."""
-        home, port = self.stand.home / name, free_port()
+        home = self.stand.home / name
         settings = {
             "PORTRAIT_HOME": str(home),
             "PORTRAIT_TASKS__DATA": str(home / "data"),
             "PORTRAIT_TASKS__DATABASE": create_database(self.server, name),
             **servers.storage_settings(self.stand.environment["PORTRAIT_TASKS__STORAGE__ENDPOINT"], name),
         }
-        _portrait({**self.stand.environment, **settings}, "db", "restore", str(backup), *options)
-        command = [sys.executable, "-m", "app", "api", "--port", str(port)]
-        api = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **self.stand.environment, **settings},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
-                wait_until(lambda: _answers(client, "/v1/health"), what=self.log())
-                yield client
-        finally:
-            kill(api)
+        environment = {**self.stand.environment, **settings}
+        _portrait(environment, "db", "restore", str(backup), *options)
+        with open_api(environment) as api:
+            yield api.anonymous()
 
     def log(self) -> str:
         """The ends of all logs."""
@@ -151,28 +143,26 @@ def test_from_a_photo_to_a_portrait_through_the_proxy(topology: Topology, tmp_pa
         _sign_in(browser, code)
         assert browser.get("/").status_code == 200
         assert browser.get(f"/picture/portrait/{portrait}").headers["content-type"].startswith("image/")
-    drain = [sys.executable, "-m", "app", "worker", "--drain"]
-    environment = {**os.environ, **topology.stand.environment}
-    subprocess.run(drain, cwd=ROOT, env=environment, check=True, timeout=90, capture_output=True)
+    _portrait(topology.stand.environment, "worker", "--drain")
     assert [topology.parts[each].wait(30) for each in ("worker-1", "worker-2")] == [0, 0]
     assert topology.parts["api"].poll() is None
     file = tmp_path / "portrait.tar"
     _portrait(topology.stand.environment, "db", "backup", str(file))
     with topology.restored("back", file, "--no-erasures") as restored:
-        again = restored.get(f"/v1/portraits/{portrait}/file", headers=api)
+        again = restored.get(f"/portraits/{portrait}/file", headers=api)
         assert (again.status_code, again.content) == (200, whole)
     with topology.client() as client:
         (person,) = client.get("/v1/people", headers=api).json()["items"]
         assert client.delete(f"/v1/people/{person['id']}", headers=api).status_code == 200
     with topology.restored("again", file, "--erasures", str(topology.stand.home / "erasures.jsonl")) as restored:
-        paths = (f"/v1/portraits/{portrait}/file", f"/v1/people/{person['id']}")
+        paths = (f"/portraits/{portrait}/file", f"/people/{person['id']}")
         assert [restored.get(path, headers=api).status_code for path in paths] == [410, 410]
 
 
 def _portrait(environment: Mapping[str, str], *words: str) -> None:
-    """Run a command of the operator's; fails with what it said."""
-    command = [sys.executable, "-m", "app", *words]
-    answer = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True)
+    """Run a command of the operator's, who has nothing but these settings; fails with what it said."""
+    with patch.dict(os.environ, environment):
+        answer = run(*words)
     assert answer.returncode == 0, answer.stdout + answer.stderr
 
 

@@ -4,14 +4,15 @@ import base64
 import binascii
 import io
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Optional
 
-import numpy as np
-import PIL.Image
 import streamlit as st
 
 from app.components.canvas import parts
 from app.session import translate
-from portrait.arrays import Mask
+
+if TYPE_CHECKING:
+    from portrait.arrays import Mask  # brings numpy, which few visits need
 
 MAX_MASK_BYTES = 2_000_000
 MAX_MASK_SIDE = 1024
@@ -20,7 +21,7 @@ _PAINTER_WORDS = ("canvas", "tools", "size", "help", "paint", "erase", "undo", "
 _SHAPE_WORDS = ("width", "height", "shapes", "help", "done")
 
 
-def paint_mask(url: str, alt: str, shape: tuple[int, int], on_painted: Callable[[Mask], None], key: str) -> None:
+def paint_mask(url: str, alt: str, shape: tuple[int, int], on_painted: "Callable[[Mask], None]", key: str) -> None:
     """Have a part of the picture at `url`, of that width and height, painted; `on_painted` is called with the mask, 0 or 1.
 
     The mask is smaller than the picture, and of its aspect ratio.
@@ -36,10 +37,13 @@ def paint_mask(url: str, alt: str, shape: tuple[int, int], on_painted: Callable[
     parts.component("mask_painter")(data=data, key=key, on_painted_change=painted)
 
 
-def read_mask(url: str) -> Mask | None:
+def read_mask(url: str) -> Optional["Mask"]:
     """The mask in a data URL of a PNG, 1 where it is lighter than grey; None for what is no such picture or too large."""
     if not url.startswith(_PREFIX) or len(url) > MAX_MASK_BYTES:
         return None
+    import numpy as np
+    import PIL.Image
+
     try:
         with PIL.Image.open(
             io.BytesIO(base64.b64decode(url.removeprefix(_PREFIX), validate=True)), formats=["PNG"]

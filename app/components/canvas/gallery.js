@@ -2,7 +2,7 @@
 // chosen, and the number of the click, by which older answers are told from newer ones; `remove` is the id of a card.
 const TICK = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M5 13l4 4L19 7"/></svg>';
 
-export default function ({ parentElement, data, setStateValue, setTriggerValue }) {
+export default function ({ parentElement, data: [data], setStateValue, setTriggerValue }) {
   const root = parentElement.querySelector(".gallery");
   const state = (parentElement.gallery ??= { chosen: [], clicks: -1, drawn: "" });
   if (data.clicks >= state.clicks) Object.assign(state, { chosen: data.chosen, clicks: data.clicks });

@@ -2,7 +2,7 @@
 // as the trigger `painted`, a PNG as a data URL whose painted part is white on black.
 const COLOR = "#e0287d", SIDE = 768, STEP = 0.02;
 
-export default function ({ parentElement, data, setTriggerValue }) {
+export default function ({ parentElement, data: [data], setTriggerValue }) {
   const find = (name) => parentElement.querySelector(name);
   const [stage, canvas, brush, range] = [find(".stage"), find("canvas"), find(".brush"), find("input")];
   const state = parentElement.painting?.picture === data.picture ? parentElement.painting : { picture: data.picture, steps: [[]], at: [0.5, 0.5], erase: false };

@@ -2,7 +2,7 @@
 // removed by the delete key or a click without moving. They go to Python as the state `places`: shares of width and height.
 const STEP = 0.02, STILL = 0.01;
 
-export default function ({ parentElement, data, setStateValue }) {
+export default function ({ parentElement, data: [data], setStateValue }) {
   const find = (name) => parentElement.querySelector(name);
   const [stage, img, told, add] = [find(".stage"), find("img"), find(".told"), find(".add")];
   const state = (parentElement.places ??= { places: data.places });

@@ -1,6 +1,6 @@
 // A portrait in the middle of a canvas of another shape, whose edges are dragged, or typed as numbers. Either the width or the
 // height grows, at most to twice the other side: `extended` is the trigger with both in pixels.
-export default function ({ parentElement, data, setTriggerValue }) {
+export default function ({ parentElement, data: [data], setTriggerValue }) {
   parentElement.stopWatching?.();
   const find = (name) => parentElement.querySelector(name);
   const [area, canvas, img] = [find(".area"), find(".canvas"), find("img")];

@@ -3,7 +3,7 @@
 const MOST = 8, STEP = 1.4, CLICKED = 2.5, SWIPE = 50, STILL = 5;
 const TYPED = "input, textarea, select, [contenteditable], [role=slider], [role=listbox], [role=option], [role=combobox], [role=radiogroup], [role=tablist], [role=dialog]";
 
-export default function ({ parentElement, data, setTriggerValue }) {
+export default function ({ parentElement, data: [data], setTriggerValue }) {
   parentElement.stopViewer?.();
   const find = (name) => parentElement.querySelector(name);
   const [stage, img, told] = [find(".stage"), find("img"), find(".told")];

@@ -204,7 +204,7 @@ class Picker {
 
 const pickers = new WeakMap();
 
-export default function ({ parentElement, data, setTriggerValue }) {
+export default function ({ parentElement, data: [data], setTriggerValue }) {
   const root = parentElement.querySelector(".picker");
   if (!pickers.has(root)) pickers.set(root, new Picker(root));
   const picker = pickers.get(root);

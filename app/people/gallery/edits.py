@@ -2,24 +2,27 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from app.components import errors, widgets
 from app.components.canvas import editing
 from app.session import client, switch_page, translate
-from portrait.arrays import LARGEST_SIDE, Mask
-from portrait.generation import edit_masks, edits
 from tasks import schemas
 
-EDITS_BY_KIND: Mapping[str, tuple[edits.EditKind, ...]] = {
+if TYPE_CHECKING:  # numpy comes with these: nobody needs it before a form is open
+    from portrait.arrays import Mask
+    from portrait.generation.edits import EditKind
+
+EDITS_BY_KIND: "Mapping[str, tuple[EditKind, ...]]" = {
     "text": ("variations", "change", "instruct", "repaint", "extend"),
     "studio": (),
     "template": (),
     "idphoto": (),
 }
 """What the technique of each kind of style can do to its portraits; a new technique gets its line here."""
-ICONS: Mapping[edits.EditKind, str] = {
+ICONS: "Mapping[EditKind, str]" = {
     "variations": ":material/filter_none:",
     "change": ":material/edit_note:",
     "instruct": ":material/edit_note:",
@@ -39,7 +42,7 @@ def show(portrait: schemas.Portrait) -> None:
     """Show what can be changed about a portrait, each edit with what it asks for; it goes into a portrait of its own."""
     kind = str(dict(portrait.recipe.get("style", {})).get("kind", ""))
     instructs = _can_instruct(portrait)
-    other: edits.EditKind = "change" if instructs else "instruct"
+    other: EditKind = "change" if instructs else "instruct"
     possible = tuple(each for each in EDITS_BY_KIND.get(kind, ()) if each != other)
     expander = st.expander(translate("edit.title"), icon=":material/edit:", key="edits", on_change="rerun")
     if not expander.open:
@@ -76,10 +79,13 @@ def request(portrait: schemas.Portrait, **order: object) -> None:
 
 def shapes_of(portrait: schemas.Portrait) -> list[tuple[str, int, int]]:
     """The shapes that a portrait does not have yet and can get: name, width and height in pixels."""
+    from portrait.arrays import LARGEST_SIDE
+    from portrait.generation.edits import canvas_size
+
     found = []
     for name, (wide, tall) in SHAPES.items():
         there = abs(portrait.width * tall - portrait.height * wide) < portrait.height * wide * SHAPE_TOLERANCE
-        width, height = edits.canvas_size(portrait.width, portrait.height, (wide, tall))
+        width, height = canvas_size(portrait.width, portrait.height, (wide, tall))
         if not there and max(width, height) <= LARGEST_SIDE:
             found.append((translate(f"portrait.shape_{name}", shape=f"{wide}:{tall}"), width, height))
     return found
@@ -92,9 +98,11 @@ def _variations(portrait: schemas.Portrait) -> None:
 
 
 def _change(portrait: schemas.Portrait) -> None:
+    from portrait.generation.edits import MAX_PROMPT_LENGTH
+
     with st.form("change-form", border=False):
         words = st.text_input(
-            translate("edit.words"), max_chars=edits.MAX_PROMPT_LENGTH, placeholder=translate("edit.words_example")
+            translate("edit.words"), max_chars=MAX_PROMPT_LENGTH, placeholder=translate("edit.words_example")
         )
         count = st.segmented_control(translate("edit.count"), COUNTS, default=1, required=True)
         pressed = st.form_submit_button(translate("edit.now"), type="primary")
@@ -111,10 +119,12 @@ def _can_instruct(portrait: schemas.Portrait) -> bool:
 
 
 def _instruct(portrait: schemas.Portrait) -> None:
+    from portrait.generation.edits import MAX_PROMPT_LENGTH
+
     with st.form("instruct-form", border=False):
         words = st.text_area(
             translate("edit.instruction"),
-            max_chars=edits.MAX_PROMPT_LENGTH,
+            max_chars=MAX_PROMPT_LENGTH,
             placeholder=translate("edit.instruction_example"),
         )
         pictures = _picture_field("instruct-picture")
@@ -142,16 +152,20 @@ def _picture_field(key: str) -> list[str]:
 
 
 def _repaint(portrait: schemas.Portrait, instructs: bool = False) -> None:
+    from portrait.generation.edits import MAX_PROMPT_LENGTH
+
     words = st.text_input(
         translate("edit.repaint_words"),
-        max_chars=edits.MAX_PROMPT_LENGTH,
+        max_chars=MAX_PROMPT_LENGTH,
         placeholder=translate("edit.words_example"),
         key="repaint-words",
     )
 
     pictures = _picture_field("repaint-picture") if instructs else []
 
-    def painted(mask: Mask) -> None:
+    def painted(mask: "Mask") -> None:
+        from portrait.generation import edit_masks
+
         st.session_state["repainted"] = edit_masks.trace_mask(mask)
 
     url = widgets.picture_url("portrait", portrait.id, widgets.LARGE)
@@ -163,6 +177,9 @@ def _repaint(portrait: schemas.Portrait, instructs: bool = False) -> None:
 
 
 def _extend(portrait: schemas.Portrait) -> None:
+    from portrait.arrays import LARGEST_SIDE
+    from portrait.generation.edits import MAX_ASPECT
+
     def extended(width: int, height: int) -> None:
         st.session_state["extended"] = [width, height]
 
@@ -172,7 +189,7 @@ def _extend(portrait: schemas.Portrait) -> None:
         "width": portrait.width,
         "height": portrait.height,
     }
-    limits = (edits.MAX_ASPECT, LARGEST_SIDE)
+    limits = (MAX_ASPECT, LARGEST_SIDE)
     editing.extend_shape(picture, limits, shapes_of(portrait), extended, f"shape-{portrait.id}")
     shape = st.session_state.pop("extended", None)
     if shape is not None:

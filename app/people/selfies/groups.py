@@ -5,9 +5,9 @@ from functools import cache, partial
 from typing import Any
 
 import streamlit as st
-from streamlit.components import v2
 
 from app.components import errors, widgets
+from app.components.canvas import parts
 from app.people.selfies import faces
 from app.session import client, get_state, set_state, translate
 from tasks import schemas
@@ -30,7 +30,7 @@ b { color: #fff; background: #1d4a40; border-radius: 0.4rem 0.4rem 0 0; }
 button.low b { bottom: auto; top: 0; left: 0; border-radius: 0 0 0.4rem 0; }
 """
 _SCRIPT = """
-export default function ({ parentElement, data, setTriggerValue }) {
+export default function ({ parentElement, data: [data], setTriggerValue }) {
   const frame = parentElement.querySelector(".faces"), image = frame.querySelector("img");
   image.src = data.url; image.alt = data.alt;
   frame.querySelectorAll("button").forEach((each) => each.remove());
@@ -166,4 +166,4 @@ def take_for_the_person(photo: schemas.Selfie, photos: Sequence[schemas.Selfie])
 
 @cache
 def _component() -> Any:
-    return v2.component("portrait_faces", html=_HTML, css=_CSS, js=_SCRIPT)
+    return parts.register("faces", _HTML, _CSS, _SCRIPT)

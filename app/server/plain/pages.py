@@ -2,14 +2,13 @@
 
 from functools import cache
 from pathlib import Path
-from urllib.parse import quote
 
 import jinja2
 
+from app.server.start_page import icon
 from app.words import translation
 
 _SERVER = Path(__file__).parent.parent
-ICON = _SERVER.parent / "icon.svg"
 
 
 def render_page(name: str, language: str, *, back: str, **values: object) -> str:
@@ -18,16 +17,10 @@ def render_page(name: str, language: str, *, back: str, **values: object) -> str
         words=translation.messages(language),
         language=language,
         languages=translation.LANGUAGES,
-        icon=_icon(),
+        icon=icon(),
         back=back,
         **values,
     )
-
-
-@cache
-def _icon() -> str:
-    """The app's icon, as an address that holds it: nothing else is open to who is not signed in."""
-    return "data:image/svg+xml," + quote(ICON.read_text("utf-8"))
 
 
 @cache

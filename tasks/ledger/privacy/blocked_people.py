@@ -1,16 +1,20 @@
-"""Faces that are never drawn, by their embeddings alone: no photo, no name, and no row of a person belongs to them."""
+"""Faces that are never drawn, by their embeddings alone: no photo, no name, and no row of a person belongs to them.
+
+Arithmetic is imported where faces are compared: every process opens the ledger, and few of them know numpy.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
 import sqlalchemy as sa
 
-from portrait.arrays import Vector
 from portrait.errors import UserError
-from portrait.faces.likeness import ARCFACE_STEPS, STEPS, distance
 from tasks.ledger.rows import Page, Repository, row_as
 from tasks.ledger.tables import metadata
+
+if TYPE_CHECKING:
+    from portrait.arrays import Vector
 
 blocked_people = sa.Table(
     "blocked_people",
@@ -60,7 +64,7 @@ class BlockedPersonRepository(Repository):
         with self.database.read() as connection:
             return connection.scalar(_ANY) is not None
 
-    def has(self, faces: Sequence[Mapping[str, Sequence[float] | Vector]]) -> bool:
+    def has(self, faces: "Sequence[Mapping[str, Sequence[float] | Vector]]") -> bool:
         """Return whether one of some people, by their mean embeddings, is among them.
 
         Faces are compared within one embedding space, by the distance up to which it takes two for one person.
@@ -68,13 +72,17 @@ class BlockedPersonRepository(Repository):
         there = self._all(BlockedPersonRow, sa.select(blocked_people))
         return any(_is_same(row.embeddings, each) for row in there for each in faces)
 
-    def check(self, faces: Sequence[Mapping[str, Sequence[float] | Vector]]) -> None:
+    def check(self, faces: "Sequence[Mapping[str, Sequence[float] | Vector]]") -> None:
         """Raise `UserError` (`person_blocked`) where one of the people is among them; see `has`."""
         if self.has(faces):
             raise UserError("person_blocked", SENTENCE)
 
 
-def _is_same(one: Mapping[str, Sequence[float]], other: Mapping[str, Sequence[float] | Vector]) -> bool:
+def _is_same(one: Mapping[str, Sequence[float]], other: "Mapping[str, Sequence[float] | Vector]") -> bool:
+    import numpy as np
+
+    from portrait.faces.likeness import ARCFACE_STEPS, STEPS, distance
+
     return any(
         distance(space, np.asarray(one[space], np.float32), np.asarray(other[space], np.float32))
         <= STEPS.get(space, ARCFACE_STEPS)[-1]

@@ -245,7 +245,7 @@ def test_options_are_read_strictly() -> None:
     assert parse_faces(["2=anna/", "1=a=b"]) == ({2: Path("anna/"), 1: Path("a=b")}, {})
     assert parse_faces(["640,320.5=anna/", "3"]) == ({1001: Path("anna/"), 3: None}, {1001: (640.0, 320.5)})
     assert parse_size(" 640X800 ") == Size(640, 800)
-    for wrong in (["0=a"], ["x=a"], ["2="], ["2=a", "2=b"]):
+    for wrong in (["0=a"], ["x=a"], ["2="], ["2=a", "2=b"], ["9" * 5000 + "=a"]):
         with pytest.raises(UserError):
             parse_faces(wrong)
     assert parse_size(None) is None

@@ -23,7 +23,7 @@ ELSEWHERE = {
 def test_the_script_may_run_and_holds_no_tag(language: str) -> None:
     script = page_script(language)
     assert hash_of(script) in security_headers()["Content-Security-Policy"]
-    # Streamlit's sanitizer drops a script in which a tag may begin.
+    # The page in which it stands would end it there.
     assert re.findall(r"<[/\w!]", script) == []
 
 

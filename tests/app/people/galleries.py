@@ -1,4 +1,4 @@
-"""What the gallery of styles offers on a page, and choosing from it: by the address, as the browser's clicks end in it."""
+"""What components of a page are given, and choosing from the gallery: by the address, as the browser's clicks end in it."""
 
 import json
 from typing import Any
@@ -13,8 +13,13 @@ def offered(app: AppTest) -> dict[str, dict[str, Any]]:
 
 def sections(app: AppTest) -> list[dict[str, Any]]:
     """The sections of all galleries of a page."""
-    found = [each.proto for each in app.get("bidi_component") if each.proto.component_name == "portrait_gallery"]
-    return [section for proto in found for section in json.loads(proto.json)["sections"]]
+    return [section for data in component_data(app, "gallery") for section in data["sections"]]
+
+
+def component_data(app: AppTest, name: str) -> list[dict[str, Any]]:
+    """What each component of that name on a page is given."""
+    found = [each.proto for each in app.get("bidi_component") if each.proto.component_name == f"portrait_{name}"]
+    return [data for proto in found for data in json.loads(proto.json)]
 
 
 def choose(app: AppTest, *ids: str) -> AppTest:
@@ -32,7 +37,4 @@ def address(app: AppTest, name: str) -> str:
 
 def picker_addresses(app: AppTest) -> list[str]:
     """Where the pickers of a page send files."""
-    pickers = [
-        each.proto for each in app.get("bidi_component") if each.proto.component_name.startswith("portrait_picker")
-    ]
-    return [json.loads(proto.json)["address"] for proto in pickers]
+    return [data["address"] for data in component_data(app, "picker")]

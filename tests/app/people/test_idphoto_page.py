@@ -50,6 +50,15 @@ def test_it_is_told_and_chosen_which_photo_it_is_made_of(api: ApiHarness) -> Non
     open_page(client, "idphoto", {"person": person, "photo": "selfie_of_nobody"})
 
 
+def test_a_usage_is_told_in_the_visitors_language_and_a_document_by_its_name(api: ApiHarness) -> None:
+    client, person = as_client(api), api.prepared_person()
+    usage = visible_text(open_page(client, "idphoto", {"person": person, "preset": "one-inch"}, language="zh"))
+    assert "规格来源：国内照相馆的惯例，并非主管机关的规定" in usage
+    assert "Usage of" not in usage
+    document = visible_text(open_page(client, "idphoto", {"person": person, "preset": "us-passport"}, language="zh"))
+    assert "U.S. Department of State" in document
+
+
 def test_an_own_size_is_ordered(api: ApiHarness) -> None:
     person, client = api.prepared_person(), as_client(api)
     app = open_page(client, "idphoto", {"person": person, "preset": "own"})

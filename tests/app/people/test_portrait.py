@@ -10,6 +10,7 @@ from app.people.gallery import actions, edits
 from tasks import schemas
 from tasks.client.client import Client
 from tests.app.pages import InProcessTransport, as_client, open_page, open_test_api, press, visible_text
+from tests.app.people.galleries import component_data
 from tests.tasks.api.harness import ApiHarness, OwnedIds
 from tests.tasks.api.test_edits import TEXT, drawn_on, known
 from tests.tasks.api.test_generation_options import register_worker
@@ -173,6 +174,26 @@ def test_what_is_known_stands_under_about_the_number_with_what_it_means(api: Api
         assert part in text, part
 
 
+@pytest.mark.parametrize(
+    ("language", "unread", "told"),
+    [
+        ("en", 612, "its last 612 tokens"),
+        ("en", 1, "its last token"),
+        ("zh", 612, "末尾 612 个词元未被采用"),
+    ],
+)
+def test_what_a_model_did_not_read_of_a_prompt_stands_under_about(
+    api: ApiHarness, things: OwnedIds, language: str, unread: int, told: str
+) -> None:
+    client = as_client(api, things.owner)
+    known(api, things.portrait, {**TEXT, "drawn": {"base": "sdxl", "unread_tokens": unread}})
+    assert told in visible_text(open_page(client, "portrait", {"id": things.portrait}, language=language))
+    known(api, things.portrait, {**TEXT, "drawn": {"base": "sdxl"}})
+    text = visible_text(open_page(client, "portrait", {"id": things.portrait}, language=language))
+    assert "token" not in text
+    assert "词元" not in text
+
+
 def test_the_page_asks_the_api_little(api: ApiHarness, things: OwnedIds, monkeypatch: pytest.MonkeyPatch) -> None:
     client, asked = as_client(api, things.owner), []
     plain = InProcessTransport.handle_request
@@ -191,13 +212,13 @@ def test_a_comparison_lays_the_photo_it_was_drawn_from_over_the_portrait(api: Ap
     eyes = {"portrait": [0.4, 0.4, 0.6, 0.4], "photo": [0.3, 0.5, 0.5, 0.6], "photo_aspect": 1.0}
     known(api, things.portrait, {**TEXT, "photos": {"1": things.selfie}, "drawn": {"eyes": {"1": eyes}}})
     app = open_page(as_client(api, things.owner), "portrait", {"id": things.portrait}, compare=True)
-    data = _component(app, "portrait_compare")
+    data = _component(app, "compare")
     assert (data["eyes"], data["goal"]) == (eyes["photo"], eyes["portrait"])
     assert f"/picture/before/{things.portrait}" in str(data["before"])
     assert "The eyes lie on each other" in visible_text(app)
     known(api, things.portrait, TEXT)
     app = app.run()
-    assert _component(app, "portrait_compare")["eyes"] is None
+    assert _component(app, "compare")["eyes"] is None
     assert "was not measured" in visible_text(app)
 
 
@@ -211,15 +232,13 @@ def test_more_like_it_takes_over_all_but_the_seed(api: ApiHarness, things: Owned
 
 
 def _viewer(app: AppTest) -> dict[str, object]:
-    return _component(app, "portrait_viewer")
+    return _component(app, "viewer")
 
 
 def _component(app: AppTest, name: str) -> dict[str, object]:
     """The data of a component on a page."""
-    import json
-
-    [found] = [each.proto for each in app.get("bidi_component") if each.proto.component_name == name]
-    return json.loads(found.json)
+    [data] = component_data(app, name)
+    return data
 
 
 def test_what_is_to_be_handed_on_is_said_where_a_picture_is_taken_home(api: ApiHarness, things: OwnedIds) -> None:

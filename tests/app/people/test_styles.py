@@ -79,8 +79,8 @@ def test_a_new_visit_with_the_address_has_the_same_choices(api: ApiHarness) -> N
 
 def test_a_choice_that_is_not_there_any_more_is_told_and_left_out(api: ApiHarness) -> None:
     api.prepared_person()
-    app = choose(open_page(as_client(api), "create"), "studio-warm", "launch-day")
-    assert "launch-day cannot be chosen any more" in visible_text(app).replace("\\", "")
+    app = choose(open_page(as_client(api), "create"), "studio-warm", "launch-day", "template_gone")
+    assert "A style and A picture of your own cannot be chosen any more" in visible_text(app), "no ids"
     assert "1 portrait in all." in visible_text(app)
 
 

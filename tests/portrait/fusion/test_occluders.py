@@ -8,6 +8,7 @@ from portrait.fusion.occluders import (
     face_width,
     feature_mask,
     front_mask,
+    hair_over_brows,
     lens_mask,
     occlusion_mask,
     skin_color_distance,
@@ -16,7 +17,7 @@ from portrait.fusion.occluders import (
     with_glasses,
 )
 from portrait.fusion.warp import region_mask
-from portrait.images.color import from_linear, to_linear
+from portrait.images.color import from_lab, from_linear, to_linear
 from portrait.images.filters import masked_low_pass
 from portrait.types import Face
 from tests import dressed, selfies
@@ -144,3 +145,37 @@ def test_a_nose_below_sunglasses_is_not_in_front(group_faces: list[Face]) -> Non
     nose &= along_face(mesh, (280, 280)) > 0.2
     assert worn[nose & (glass[top : top + 280, left : left + 280] < 0.01)].mean() < 0.2
     assert worn[glass[top : top + 280, left : left + 280] > 0.9].mean() > 0.9
+
+
+def test_hair_over_a_brows_end_is_told_from_the_brow(astronaut: Image, astronaut_face: Face) -> None:
+    mesh = astronaut_face.mesh
+    assert mesh is not None
+    outer, inner = mesh[300, 0], mesh[285, 0]
+    beyond = np.broadcast_to(np.arange(512)[None] > inner + 0.75 * (outer - inner), (512, 512))
+    hair, brow = beyond.astype(np.float32), region_mask(mesh, "brows", (512, 512)) > 0.5
+    hair = hair * (np.arange(512)[None] < outer + 20) * (np.abs(np.arange(512) - mesh[300, 1]) < 30)[:, None]
+    lighter = np.where(hair[..., None] > 0, np.array([244, 196, 150], np.uint8), astronaut)
+    found = hair_over_brows(lighter, mesh, hair)
+    assert found[brow & (np.arange(512)[None] > inner + 0.9 * (outer - inner))].mean() > 0.8
+    assert found[brow & (np.arange(512)[None] < inner + 0.5 * (outer - inner))].max() < 0.05
+    assert not hair_over_brows(astronaut, mesh, hair).any(), "what is as dark is the brow"
+    above = hair * (np.arange(512) < mesh[300, 1] - 5)[:, None]
+    assert not hair_over_brows(lighter, mesh, above).any(), "what ends above it is no hair over it"
+
+
+def test_hair_inside_the_outline_is_no_skin_on_a_brown_face_either(astronaut_face: Face) -> None:
+    """Of a turned head, whose outline the mesh guesses: hair there is taken for the shade of skin, if for anything."""
+    mesh = astronaut_face.mesh
+    assert mesh is not None
+    shape, width = (512, 512), face_width(mesh)
+    lab = np.empty((512, 512, 3), np.float32)
+    lab[:] = 58, 14, 27
+    across = np.broadcast_to((np.arange(512)[None] - mesh[:468, 0].min()) / width, shape)
+    lab[across > 0.72] = 44, 26, 37
+    nose = (np.abs(across - 0.5) < 0.03) & (np.abs(along_face(mesh, shape) - 0.25) < 0.2)
+    lab[nose] = 47, 24, 34
+    odd = skin_color_distance(from_lab(lab), mesh, own_skin=True, hair=True)
+    level = np.abs(along_face(mesh, shape) - 0.2) < 0.2
+    assert odd[level & (across > 0.76) & (across < 0.9)].min() > 1.1
+    assert odd[level & (across > 0.58) & (across < 0.68)].max() < 0.8
+    assert np.median(odd[nose]) < 1.6, "the shade of a nose is skin"

@@ -138,6 +138,24 @@ def test_what_is_redder_than_dark_skin_does_not_turn_pink_on_light_skin(light: f
     assert np.hypot(*wanted[1:]) < np.hypot(*led[1:]) < 3 * np.hypot(*wanted[1:])
 
 
+def test_a_warm_neck_below_a_bleached_face_does_not_turn_orange_on_brown_skin() -> None:
+    """A template's light has taken the face's colour and left the neck's; a small change of tone leaves both."""
+    bleached, brown = np.array([0.72, 0.57, 0.41], np.float32), np.array([0.37, 0.19, 0.08], np.float32)
+    neck = np.array([0.78, 0.3, 0.13], np.float32)
+    image, mask = shaded(bleached)
+    image[:, 32:] = from_linear(np.broadcast_to(neck, (32, 32, 3)))
+    mask[:] = 1
+    led, wanted = (
+        to_lab(lead_over(image, mask, change(bleached, brown)))[8],
+        to_lab(from_linear(brown[None, None]))[0, 0],
+    )
+    apart = np.hypot(*led[48, 1:]) / np.hypot(*wanted[1:])
+    assert 0.9 < apart < 1.5, "no more colourful than skin in shade is"
+    assert led[48, 0] < to_lab(image)[8, 48, 0] - 15, "and darker than before"
+    paler = to_lab(lead_over(image, mask, change(bleached, np.float32(0.97) * bleached)))[8, 48]
+    assert np.linalg.norm(paler - to_lab(image)[8, 48]) < 4
+
+
 def test_skin_that_is_pale_already_is_not_turned_blue_or_burnt_out(astronaut: Image, astronaut_face: Face) -> None:
     assert astronaut_face.mesh is not None
     mesh, lab = astronaut_face.mesh[:468], to_lab(astronaut)

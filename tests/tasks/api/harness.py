@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache
 from io import BytesIO
@@ -225,18 +226,38 @@ def style_part(language: str = "en", id: str = "studio-warm") -> str:
 
 
 def create_app(context: AppContext) -> FastAPI:
-    """The application of an installation. Its routes are the same for all, and made once: that takes longer than most tests."""
+    """The application of an installation.
+
+    Its routes and its OpenAPI document are the same for all, and made once: each takes longer than most tests.
+    """
     if known := _routes():
         with patch.object(api_app, "include_routers", lambda app: app.router.routes.extend(known)):
-            return api_app.create_app(context)
-    app = api_app.create_app(context)
-    known += [route for route in app.router.routes if not isinstance(route, Route)]
+            app = api_app.create_app(context)
+    else:
+        app = api_app.create_app(context)
+        known += [route for route in app.router.routes if not isinstance(route, Route)]
+    describe = app.openapi
+
+    @cache
+    def openapi() -> dict[str, Any]:
+        documents = _documents()
+        if not documents:
+            documents.append(describe())
+        return deepcopy(documents[0])
+
+    app.openapi = openapi
     return app
 
 
 @cache
 def _routes() -> list[BaseRoute]:
     """What `tasks.api.app` includes of its routers, filled by the first application."""
+    return []
+
+
+@cache
+def _documents() -> list[dict[str, Any]]:
+    """The OpenAPI document, once an application was asked for it."""
     return []
 
 

@@ -1,5 +1,6 @@
 """Sign-in with an OpenID provider that runs on this machine."""
 
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +139,14 @@ def test_without_a_provider_there_is_no_such_sign_in(api: ApiHarness) -> None:
     assert (begun.status_code, begun.json()["code"]) == (404, "no_oidc")
     ended = api.anonymous().post("/sessions", json={"oidc": {"state": "s", "code": "c", "binding": "1.x.eA=="}})
     assert (ended.status_code, ended.json()["code"]) == (404, "no_oidc")
+
+
+def test_without_a_provider_no_certificates_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(ssl, "create_default_context", lambda *given, **more: asked.append(given))
+    with open_api(environment(new_home(tmp_path / "home"))) as api:
+        assert api.anonymous().get("/oidc").json()["enabled"] is False
+    assert asked == []
 
 
 def test_an_account_that_is_disabled_is_not_let_in_by_the_provider(signed: ApiHarness, provider: OidcStub) -> None:

@@ -45,6 +45,7 @@ def code_of(act: Callable[[], object]) -> str:
     return caught.value.code
 
 
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 def test_the_migrated_schema_is_that_of_the_tables(ledger: Ledger) -> None:
     with ledger.database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})

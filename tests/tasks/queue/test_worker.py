@@ -13,7 +13,7 @@ import pytest
 from tasks.jobs import Job, required_abilities
 from tasks.ledger.rows import WorkerRow
 from tasks.queue import broker
-from tests.tasks.stand import ROOT, Stand, new_job, wait_until
+from tests.tasks.stand import LEASE, ROOT, Stand, new_job, wait_until
 
 ON_GPU: dict[str, Any] = {"QUEUES": "gpu.train,gpu.generate", "PORTRAIT_TASKS__CPU_FOR_GPU_QUEUES": "true"}
 """A worker of both queues of GPUs."""
@@ -44,6 +44,7 @@ def test_a_job_whose_process_is_killed_three_times_fails_with_the_reason(stand: 
     assert "3 times" in failed.fault.message
     assert "memory" in failed.fault.message
     assert time.monotonic() - began < 60, "nobody waited for a lease to expire"
+    assert stand.app.conf.worker_lost_wait < LEASE, "nor for the result of a process that died"
     assert stand.wait_for(stand.add_job(), "succeeded").failures == 0
     assert worker.poll() is None, "the worker itself goes on"
     assert len(stand.worker_ids()) == 1, "processes that died are not on the list"

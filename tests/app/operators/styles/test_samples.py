@@ -5,6 +5,7 @@ import time
 import pytest
 
 from portrait.errors import UserError
+from tasks import schemas
 from tasks.client.client import Client
 from tasks.ledger.rows import DraftFindings
 from tests.app.operators.styles.drafts import create_draft, get_draft, open_style
@@ -68,3 +69,35 @@ def test_samples_are_side_by_side_with_the_reason_for_a_missing_one(api: ApiHarn
     text = visible_text(open_style(olga, "garden"))
     assert "Drawn before the last change" in text
     assert "Try the style out before you publish it." in text
+
+
+def test_the_card_is_chosen_and_a_trial_that_came_out_badly_is_published_after_a_question_alone(
+    api: ApiHarness, olga: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edition = create_draft(olga).edition
+    published: list[tuple[object, ...]] = []
+
+    def publish(*given: object) -> schemas.StyleVersion:
+        published.append(given)
+        raise UserError("draft_changed", "Published in name only.")
+
+    monkeypatch.setattr(olga, "publish_style", publish)
+    samples = [
+        {"number": number, "sitter": sitter, "distance": 0.41, "step": 1, "fault": ""}
+        for number, sitter in enumerate(("astronaut", "third player"), 1)
+    ]
+    tested = {"job": "job_1", "edition": edition, "at": time.time(), "samples": samples}
+    api.context.ledger.drafts.record_findings(DraftFindings("garden", edition, tested=tested))
+    app = open_style(olga, "garden")
+    app.segmented_control(key="card-of-job_1").set_value(2).run()
+    press(app, "Publish")
+    assert published == [("garden", edition, 2)]
+    samples[1] |= {"distance": 0.58, "step": 2}
+    api.context.ledger.drafts.record_findings(DraftFindings("garden", edition, tested=tested))
+    app = open_style(olga, "garden")
+    app.button(key="style-publish").click().run()
+    assert len(published) == 1, "asked first"
+    assert "One of 2 samples is not like the person." in visible_text(app)
+    assert app.button(key="style-publish-anyway").label == "Publish"
+    app.button(key="style-publish-anyway").click().run()
+    assert len(published) == 2

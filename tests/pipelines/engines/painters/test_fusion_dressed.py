@@ -202,6 +202,21 @@ def test_a_face_is_not_grey_among_warm_skin(astronaut: Image, astronaut_face: Fa
     assert chroma(drawn) > 0.88 * chroma(image)
 
 
+def test_hair_over_the_end_of_a_persons_brow_is_no_stroke_in_the_template(finder: FaceFinder) -> None:
+    template, photo = (selfies.resized(selfies.player(name), 2) for name in ("player 6", "player 1"))
+    face = found(finder, template)
+    drawn = draw((template, face), (photo, found(finder, photo)))  # her long hair crosses the end of a brow
+    assert face.mesh is not None
+    width, (x, y), lab = face_width(face.mesh), face.mesh[300, :2], to_lab(drawn.image)
+    rows, columns = np.mgrid[: template.shape[0], : template.shape[1]]
+    end = (np.abs(columns - x) < 0.12 * width) & (np.abs(rows - y) < 0.06 * width)
+    light, colour = lab[..., 0], np.linalg.norm(lab[..., 1:], axis=2)
+    fine, lighter = (each - cv2.GaussianBlur(each, (0, 0), 0.04 * width) for each in (colour, light))
+    assert np.percentile(fine[end & (lighter > -3)], 99) < 2, (
+        "a line of hair is 4 to 7 steps more colourful than skin beside it"
+    )
+
+
 def test_an_overexposed_template_makes_nobody_yellow(group_faces: list[Face]) -> None:
     image = selfies.group()
     for person in (1, 2):
