@@ -176,7 +176,7 @@ def test_pictures_far_longer_than_wide_are_marked_in_their_middle() -> None:
 
 
 def test_a_large_picture_is_marked_without_copies_in_single_precision() -> None:
-    large = np.random.default_rng(0).integers(0, 256, (2600, 2200, 3), dtype=np.uint8)
+    large = np.random.default_rng(0).integers(0, 256, (1760, 2340, 3), dtype=np.uint8)
     tracemalloc.start()
     embed(large, Payload(1, 2))
     peak = tracemalloc.get_traced_memory()[1]
