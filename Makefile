@@ -9,7 +9,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 # Compiled modules are kept, whatever the machine's variable says: the tests start hundreds of processes that load them.
 export PYTHONDONTWRITEBYTECODE :=
 # Of `make test`, for two cores: many of the tests wait for browsers, brokers and leases. Each takes up to 2 GB.
-PROCESSES ?= 4
+PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-gpu models demo serve check types all-types quick test chaos fuzz bench faceworld constraints audit bom libraries clean

@@ -3,6 +3,7 @@
 Nothing heavy is imported here: `portrait --help` answers before numpy or OpenCV would have loaded.
 """
 
+import os
 from importlib.metadata import version
 from typing import Annotated
 
@@ -95,6 +96,8 @@ def options(
 
 def main() -> None:
     """Entry point of the console script."""
+    # Matting compiles itself on its first use: the result is cached in $PORTRAIT_HOME, not in the installed packages.
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(home() / "cache" / "numba"))
     with cli_output(False):
         _prepare_files()
     app()

@@ -18,10 +18,14 @@ from pipelines.settings import MarkSettings, Settings
 from portrait.arrays import Image
 from portrait.ports import FaceFinder, Matter
 from portrait.types import Face
+from tasks.settings import home as data_folder
 from tasks.settings import load
 from tests import selfies
 
 pytest_plugins = ["tests.benchmarks.plugin"]
+
+# Matting is compiled once per installation: the tests read what `portrait models pull` compiled.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(data_folder() / "cache" / "numba"))
 
 # Detail for a small face takes 10 seconds: it is tested for itself, and the photos of all other tests stay as they are.
 SMALL_FACE = ("PORTRAIT_PREPARE__SMALL_FACE", "0")

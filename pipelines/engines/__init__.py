@@ -265,6 +265,14 @@ def matte_facts(matter: Matter) -> dict[str, object]:
     return {} if matter.version == FORMER_MATTE else {"matte": matter.version}
 
 
+def warm_up(settings: Settings) -> None:
+    """Compile what the mattes engine of the settings compiles once per installation, so that no portrait waits for it.
+
+    Nothing happens where the engine compiles nothing. Raises `OperatorError` (`missing_library`).
+    """
+    getattr(engine_module("mattes", settings.engines.mattes), "warm_up", lambda: None)()
+
+
 def status(folder: str, name: str, settings: Settings, models: ModelStore) -> list[str]:
     """Return what an engine still needs, one sentence each with the command that brings it; empty when it is ready."""
     try:

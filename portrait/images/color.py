@@ -53,13 +53,9 @@ _LINEAR: Floats = np.where(_STEPS <= 0.04045, _STEPS / 12.92, ((_STEPS + 0.055) 
 
 def blend(image: Image, changed: Image, mask: Mask) -> Image:
     """Alpha blending: `changed` where the mask is 1, `image` where it is 0 (to the bit)."""
-    share = cv2.merge([mask] * image.shape[2]).reshape(image.shape)
-    mixed = changed.astype(np.float32)
-    mixed -= image
-    mixed *= share
-    mixed += image
-    mixed += np.float32(0.5)
-    return np.clip(mixed, 0, 255, out=mixed).astype(np.uint8)
+    share = mask[..., None]
+    mixed = image + (changed.astype(np.float32) - image) * share
+    return np.where(share > 0, np.clip(mixed + np.float32(0.5), 0, 255).astype(np.uint8), image)
 
 
 # --- Tone of one picture in another ----------------------------------------------------------------------------------

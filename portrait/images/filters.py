@@ -67,10 +67,8 @@ def rows_around(part: slice, height: int, reach: int) -> tuple[slice, slice]:
 
 def masked_gaussian_blur(values: Floats, mask: Mask, sigma: float) -> Floats:
     """Gaussian blur of H×W×C values that reads only what lies in the mask, so that nothing bleeds in from outside."""
-    channels = values.shape[2]
-    weight = np.maximum(fast_gaussian_blur(mask, sigma), np.float32(1e-3))
-    inside = values * cv2.merge([mask] * channels).reshape(values.shape)
-    return fast_gaussian_blur(inside, sigma) / cv2.merge([weight] * channels).reshape(values.shape)
+    weight = np.maximum(fast_gaussian_blur(mask, sigma), 1e-3)[..., None]
+    return np.asarray(fast_gaussian_blur(values * mask[..., None], sigma) / weight, np.float32)
 
 
 def masked_low_pass(values: Floats, mask: Mask, reach: float) -> Floats:

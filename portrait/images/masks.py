@@ -6,7 +6,7 @@ Masks are H×W float32, 0..1, unless a docstring says otherwise.
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -129,8 +129,7 @@ def guided_filter(mask: Mask, small: Image, large: Image, radius: int, epsilon: 
     out = np.empty(large.shape[:2], np.float32)
     enlarged = zip(enlarged_strips(slope, large.shape), enlarged_strips(offset, large.shape), strict=True)
     for (rows, along), (_, start) in enlarged:
-        explained = cv2.transform(along * _to_floats(large[rows]), np.ones((1, 3), np.float32))
-        out[rows] = np.clip(explained + start, 0, 1)
+        out[rows] = np.clip(np.einsum("ijk,ijk->ij", along, _to_floats(large[rows])) + start, 0, 1)
     return out
 
 
@@ -151,7 +150,7 @@ def remove_background(image: Image, mask: Mask, radius: int) -> None:
     factor = min(1.0, 60 / max(radius, 1))
     size = scaled_size(image.shape, factor)
     pixels = _to_floats(np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8))
-    share = np.asarray(cv2.merge([cv2.resize(mask, size, interpolation=cv2.INTER_AREA)] * 3), np.float32)
+    share = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.float32)[..., None]
     reach = max(1, round(radius * factor))
     front, back = _mean_colours(pixels, pixels, share, reach)
     front = _match_picture(pixels, front, back, share)
@@ -186,38 +185,35 @@ def _to_floats(image: Image) -> Floats:
     return np.multiply(image, np.float32(1 / 255), dtype=np.float32)
 
 
-def _box_blur(values: NDArray[Any], radius: int) -> Floats:
+def _box_blur(values: Floats, radius: int) -> Floats:
     side = 2 * radius + 1
     return np.asarray(cv2.boxFilter(values, -1, (side, side), borderType=cv2.BORDER_REFLECT), np.float32)
 
 
 def _linear_model(mask: Mask, guide: Floats, radius: int, epsilon: float) -> tuple[Floats, Floats]:
     """Slope (H×W×3) and offset (H×W) of the mask as a linear function of colour around each pixel."""
-    colours = cv2.split(guide)
-    means, middle = cv2.split(_box_blur(guide, radius)), _box_blur(mask, radius)
-    covariance: list[Floats] = []
-    for one, other in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)):
-        both = _box_blur(colours[one] * colours[other], radius) - means[one] * means[other]
-        covariance.append(both + np.float32(epsilon) if one == other else both)
-    inside = cv2.split(_box_blur(guide * cv2.merge([mask] * 3), radius))
-    along = [each - mean * middle for each, mean in zip(inside, means, strict=True)]
+    mean, middle = _box_blur(guide, radius), _box_blur(mask, radius)
+    covariance = np.empty((*mask.shape, 3, 3), np.float32)
+    for one in range(3):
+        for other in range(one, 3):
+            both = _box_blur(guide[..., one] * guide[..., other], radius) - mean[..., one] * mean[..., other]
+            covariance[..., one, other] = covariance[..., other, one] = both
+    covariance += np.eye(3, dtype=np.float32) * epsilon
+    along = (_box_blur(guide * mask[..., None], radius) - mean * middle[..., None]).astype(np.float32)
     slope = _solve(covariance, along)
-    explained = slope[0] * means[0] + slope[1] * means[1] + slope[2] * means[2]
-    return _box_blur(cv2.merge(slope), radius), _box_blur(middle - explained, radius)
+    offset = middle - np.einsum("ijk,ijk->ij", slope, mean)
+    return _box_blur(slope, radius), _box_blur(offset.astype(np.float32), radius)
 
 
-def _solve(matrix: Sequence[Floats], vector: Sequence[NDArray[Any]]) -> list[Floats]:
-    """Solve a symmetric 3×3 system for each pixel by its cofactors, far faster than a general solver; `matrix` is its upper
-    triangle, row by row."""
+def _solve(matrix: Floats, vector: Floats) -> Floats:
+    """Solve a 3×3 system for each pixel by cross products: far faster than a general solver."""
     # Around an edge between two flat colours the determinant is about epsilon²: float32 would lose it.
-    a, b, c, d, e, f = (each.astype(np.float64) for each in matrix)
-    first, second, third = d * f - e * e, c * e - b * f, b * e - c * d
-    determinant = np.maximum(a * first + b * second + c * third, 1e-30)
-    rows = ((first, second, third), (second, a * f - c * c, b * c - a * e), (third, b * c - a * e, a * d - b * b))
-    return [
-        ((row[0] * vector[0] + row[1] * vector[1] + row[2] * vector[2]) / determinant).astype(np.float32)
-        for row in rows
-    ]
+    first, second, third = (matrix[..., each].astype(np.float64) for each in range(3))
+    cross = np.cross(second, third)
+    determinant = np.einsum("ijk,ijk->ij", first, cross)[..., None]
+    parts = (cross, np.cross(third, first), np.cross(first, second))
+    solved = [np.einsum("ijk,ijk->ij", part, vector) for part in parts]
+    return (np.stack(solved, -1) / np.maximum(determinant, 1e-30)).astype(np.float32)
 
 
 def _mean_colours(front: Floats, back: Floats, share: Floats, radius: int) -> tuple[Floats, Floats]:
@@ -226,9 +222,9 @@ def _mean_colours(front: Floats, back: Floats, share: Floats, radius: int) -> tu
 
 
 def _weighted_mean(colours: Floats, weight: Floats, radius: int) -> Floats:
-    """Weighted box mean of colours around each pixel; the weight is given for each channel, the same for all."""
-    total = _box_blur(np.ascontiguousarray(weight[..., 0]), radius) + np.float32(1e-6)
-    return _box_blur(colours * weight, radius) / cv2.merge([total] * 3)
+    """Weighted box mean of colours around each pixel."""
+    total = _box_blur(weight[..., 0], radius)[..., None] + np.float32(1e-6)
+    return (_box_blur((colours * weight).astype(np.float32), radius) / total).astype(np.float32)
 
 
 def _match_picture(pixels: Floats, front: Floats, back: Floats, share: Floats) -> Floats:

@@ -12,8 +12,6 @@ from portrait.arrays import Image, Size
 Values = TypeVar("Values", bound=NDArray[np.generic])
 STRIP_ROWS = 64
 """Rows of a large picture that are computed at a time: in single precision a strip of 4,000 pixels takes 3 MB."""
-WHOLE_BYTES = 16_000_000
-"""Bytes of an enlarged array up to which it is computed at once, in a tenth of the time: three channels of 1024×1280."""
 
 
 def scaled_size(shape: tuple[int, ...], factor: float, smallest: int = 1) -> tuple[int, int]:
@@ -44,16 +42,11 @@ def enlarged_strips(
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Rows of a small array at a height and width that are no smaller, strip by strip: together what `resize` gives.
 
-    Beside a strip, memory holds as many numbers as the rows of both, multiplied, or `WHOLE_BYTES`.
+    Beside a strip, memory holds as many numbers as the rows of both, multiplied.
     """
     height, width = shape[:2]
     if values.shape[:2] == (height, width):
         yield from ((part, values[part]) for part in strips(height))
-        return
-    if values.nbytes // max(values.shape[0] * values.shape[1], 1) * height * width <= WHOLE_BYTES:
-        whole = cv2.resize(values, (width, height), interpolation=enlarging)
-        whole = np.asarray(whole, np.float32).reshape(height, width, *values.shape[2:])
-        yield from ((part, whole[part]) for part in strips(height))
         return
     # What each row takes of the rows of the small one, in OpenCV's own weights.
     unit = np.eye(values.shape[0], dtype=np.float32)

@@ -3,9 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +15,6 @@ from portrait.studio import backdrops, picture_backdrop
 from portrait.studio.backdrops import BackdropPicture, Light
 from portrait.studio.lens import GRAIN
 from portrait.studio.subject import Subject
-from portrait.studio.warping import visible_columns
 
 Floats = NDArray[np.float32]
 
@@ -38,21 +35,15 @@ def compose_portrait(subject: Subject, backdrop: str | BackdropPicture, seed: in
     back, light = _backdrop(backdrop, subject, Size(width, height), seed)
     # A strip of the backdrop is not needed once the person stands before it.
     before, after = back, np.empty_like(back)
-    window_rows, window_columns = subject.window
+    window_rows, columns = subject.window
     for rows, strip in _strips(back, subject, light, random_generator(seed)):
-        before[rows, strip.columns] = strip.composite(subject.plain[rows, strip.columns], rows, strip.columns)
+        before[rows] = strip.composite(subject.plain[rows])
         after[rows] = before[rows]
-        skin, columns = _overlap(rows, window_rows), _overlap(strip.columns, window_columns)
-        if skin.start < skin.stop and columns.start < columns.stop:
-            relit = _relight(subject, light, skin, columns)
-            after[skin, columns] = strip.composite(relit, skin, columns)
+        skin = slice(max(rows.start, window_rows.start), min(rows.stop, window_rows.stop))
+        if skin.start < skin.stop:
+            relit = _relight(subject, light, skin)
+            after[skin, columns] = strip.part(skin.start - rows.start, columns, relit).composite(relit)
     return after, before
-
-
-def _overlap(one: slice, other: slice) -> slice:
-    """The part that two ranges share; empty where they do not overlap."""
-    start = max(one.start, other.start)
-    return slice(start, max(start, min(one.stop, other.stop)))
 
 
 def _backdrop(backdrop: str | BackdropPicture, subject: Subject, size: Size, seed: int) -> tuple[Image, Light]:
@@ -67,56 +58,55 @@ def _backdrop(backdrop: str | BackdropPicture, subject: Subject, size: Size, see
     return back, light
 
 
-def _relight(subject: Subject, light: Light, rows: slice, columns: slice) -> Image:
+def _relight(subject: Subject, light: Light, rows: slice) -> Image:
     """The retouched person with skin a little lighter on the side of the backdrop's light, a little darker on the other.
 
-    `rows` and `columns` lie in the subject's window.
+    `rows` lie in the subject's window, all columns of which are given.
     """
-    inside = tuple(
-        slice(part.start - window.start, part.stop - window.start)
-        for part, window in zip((rows, columns), subject.window, strict=True)
-    )
+    window_rows, columns = subject.window
+    inside = slice(rows.start - window_rows.start, rows.stop - window_rows.start)
     unit, middle = face_size(subject.face), subject.face.box.centre[0]
     across = (np.arange(columns.start, columns.stop, dtype=np.float32) - middle) / (0.7 * unit)
     # As far as the selfie's own light comes from that side, nothing needs to be added.
     amount = float(np.clip(light.side - 0.7 * subject.light_side, -1, 1))
     gain = MAX_RELIGHT * amount * np.tanh(across)[None, :] * subject.skin[inside]
-    colours = cv2.split(subject.retouched[inside])
+    image = subject.retouched[inside].astype(np.float32)
     # Highlights cannot get lighter: the change fades towards white.
-    lightest = cv2.max(cv2.max(colours[0], colours[1]), colours[2])
-    factor = 1 + gain * np.minimum((255 - lightest) * np.float32(1 / 60), 1)
-    return np.asarray(cv2.merge([cv2.multiply(each, factor, dtype=cv2.CV_8U) for each in colours]), np.uint8)
+    room = np.clip((255 - image.max(axis=2)) / 60, 0, 1)
+    return np.asarray(np.clip(image * (1 + gain * room)[..., None] + 0.5, 0, 255), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Strip:
-    """Rows of a portrait and the columns where the person is: what is the same with and without retouch.
+    """Rows of a portrait: what is the same with and without retouch."""
 
-    The colours are apart from each other: arithmetic on three numbers at a time takes four times as long.
-    """
+    back: Floats
+    blurred: Floats
+    """The backdrop, whose light wraps around the person."""
+    wrap: Floats
+    """How much of it there is."""
+    tint: Floats
+    grain: Floats
+    alpha: Floats
 
-    rows: slice
-    columns: slice
-    around: tuple[Floats, ...]
-    """By colour: the backdrop as far as it shows, its light that wraps around the person, and grain."""
-    shares: tuple[Floats, ...]
-    """By colour: how much of the person's levels shows."""
+    def part(self, top: int, columns: slice, image: Image) -> "_Strip":
+        """As many rows as `image` has from `top` on, and some columns."""
+        rows = slice(top, top + len(image))
+        across = (self.back, self.blurred, self.wrap, self.grain, self.alpha)
+        back, blurred, wrap, grain, alpha = (each[rows, columns] for each in across)
+        return _Strip(back, blurred, wrap, self.tint[rows], grain, alpha)
 
-    def composite(self, front: Image, rows: slice, columns: slice) -> Image:
-        """The person `front`, of some rows and columns of these, before the backdrop."""
-        part = (
-            slice(rows.start - self.rows.start, rows.stop - self.rows.start),
-            slice(columns.start - self.columns.start, columns.stop - self.columns.start),
-        )
-        mixed = [
-            cv2.add(cv2.multiply(level, share[part], dtype=cv2.CV_32F), around[part], dtype=cv2.CV_8U)
-            for level, share, around in zip(cv2.split(front), self.shares, self.around, strict=True)
-        ]
-        return np.asarray(cv2.merge(mixed), np.uint8).reshape(front.shape)
+    def composite(self, front: Image) -> Image:
+        """The person `front` before the backdrop."""
+        person = front * self.tint[:, None, :]
+        person += (self.blurred - person) * self.wrap[..., None]
+        person += self.grain[..., None]
+        mixed = self.back + (person - self.back) * self.alpha[..., None]
+        return np.asarray(np.clip(mixed + np.float32(0.5), 0, 255), np.uint8)
 
 
 def _strips(back: Image, subject: Subject, light: Light, random: np.random.Generator) -> Iterator[tuple[slice, _Strip]]:
-    """What lies around the person, strip by strip: backdrop, light wrap, tint and grain; the backdrop gets its grain there."""
+    """What lies around the person, strip by strip: backdrop, light wrap, tint and grain."""
     height = len(back)
     blurred = mirrored_blur_strips((back[rows] for rows in strips(height)), back.shape, 0.03 * height)
     covered = (subject.alpha[rows] for rows in strips(height))
@@ -128,19 +118,7 @@ def _strips(back: Image, subject: Subject, light: Light, random: np.random.Gener
     fall = 1 - 0.09 * np.clip((np.linspace(0, 1, height, dtype=np.float32) - 0.68) / 0.32, 0, 1) ** 1.5
     tint = (fall[:, None] * np.array(light.colour, np.float32) ** np.float32(0.35)).astype(np.float32)
     for (rows, soft), (_, near) in zip(blurred, covered, strict=True):
-        noise = random.standard_normal(near.shape, np.float32)
-        columns = visible_columns(subject.alpha[rows])
-        columns = columns if columns.start < columns.stop else slice(0, 1)
-        alpha, plain = subject.alpha[rows, columns], back[rows, columns]
-        wrap = alpha * (1 - near[:, columns]) * np.float32(LIGHT_WRAP_SHARE)
-        through, wrapped = 1 - alpha, alpha * wrap
-        grain = noise[:, columns] * (np.float32(extra) * through + np.float32(missing) * alpha)
-        around = tuple(
-            cv2.multiply(level, through, dtype=cv2.CV_32F) + light * wrapped + grain
-            for level, light in zip(cv2.split(plain), cv2.split(soft[:, columns]), strict=True)
-        )
-        share = alpha - wrapped
-        if extra:
-            cv2.add(back[rows], cv2.merge([noise * np.float32(extra)] * 3), dst=back[rows], dtype=cv2.CV_8U)
-        tints = tuple(share * tint[rows, each, None] for each in range(3))
-        yield rows, _Strip(rows, columns, cast("tuple[Floats, ...]", around), cast("tuple[Floats, ...]", tints))
+        noise, alpha = random.standard_normal(near.shape, np.float32), subject.alpha[rows]
+        behind = np.asarray(back[rows] + (noise * np.float32(extra))[..., None], np.float32)
+        wrap = alpha * (1 - near) * np.float32(LIGHT_WRAP_SHARE)
+        yield rows, _Strip(behind, soft, wrap, tint[rows], noise * np.float32(missing), alpha)

@@ -76,8 +76,6 @@ def add_grain(
     """Add grain to a picture of `size`, given as strips of levels from the top, and round to whole levels."""
     out = np.empty((size.height, size.width, 3), np.uint8)
     for rows, levels in strips:
-        noise = random.standard_normal(levels.shape[:2], np.float32)
-        noise *= np.float32(GRAIN)
-        # OpenCV adds, bounds and rounds in one pass.
-        cv2.add(levels, cv2.merge([noise] * 3), dst=out[rows], dtype=cv2.CV_8U)
+        noise = random.standard_normal(levels.shape[:2], np.float32) * np.float32(GRAIN)
+        out[rows] = np.clip(levels + noise[..., None] + np.float32(0.5), 0, 255)
     return out

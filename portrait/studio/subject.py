@@ -16,14 +16,10 @@ from portrait.images.masks import face_size, remove_background
 from portrait.images.resize import strips
 from portrait.studio.composition import Framing
 from portrait.studio.crop_search import SPOILED
-from portrait.studio.warping import warp_person
 from portrait.types import Face
 
 Floats = NDArray[np.float32]
 
-MARGIN = 8
-"""Pixels of the photo, and at least of the portrait, around a person that are enlarged finely: sharpness and skin are found
-by what is beside them."""
 BORDER_FADE = 0.06
 """Distance from the photo's border, in face sizes, over which traces in a matte fade out."""
 
@@ -123,9 +119,10 @@ def frame_person(cut_out: CutOut, framing: Framing, canvas: Size) -> FramedPerso
     matrix = framing.frame.matrix_to(canvas)
     enlarged = canvas.height / framing.frame.height
     size = (canvas.width, canvas.height)
+    front = cv2.warpAffine(cut_out.front, matrix, size, flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
     face = transform_face(cut_out.face, matrix)
+    plain = _sharpen(np.asarray(front, np.uint8), enlarged)
     alpha = _frame_alpha(cut_out.alpha, matrix, size)
-    plain = _sharpen(warp_person(cut_out.front, alpha, matrix, MARGIN * math.ceil(max(enlarged, 1.0))), enlarged)
     if enlarged > 1.5:
         # Enlarged steps of the old pixels would show along smooth outlines.
         alpha = np.asarray(cv2.GaussianBlur(alpha, (0, 0), 0.3 * enlarged, dst=alpha), np.float32)

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from app.terminal import sample_photos
 from tasks.files import Files
-from tasks.settings import load
+from tasks.settings import home, load
 from templates.catalog import Catalog
 from tests.tasks.servers import free_port, need
 
@@ -58,6 +58,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.
     environment = inherited | {
         "PORTRAIT_HOME": str(folder),
         "PORTRAIT_MODELS__FOLDER": str(load().models.folder),
+        "NUMBA_CACHE_DIR": str(home() / "cache" / "numba"),
         "PORTRAIT_PREPARE__SMALL_FACE": "0",  # detail for small faces is tested for itself
     }
     command = [sys.executable, "-m", "app", "serve", "--host", EVERYWHERE, "--no-pull"]

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from pipelines.engines import Engines
-from pipelines.engines.runtimes.matting import NetworkMatting
+from pipelines.engines.runtimes.matting import NetworkMatting, warm_up
 from pipelines.engines.runtimes.onnx import OnnxNetwork, to_nchw
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
@@ -21,7 +21,7 @@ from portrait.images.masks import face_size
 from portrait.images.resize import scaled_size
 from portrait.types import Face
 
-__all__ = ["make", "status"]
+__all__ = ["make", "status", "warm_up"]
 
 MODEL = "modnet"
 VERSION = "modnet 1"
@@ -88,7 +88,7 @@ class ModNet:
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> NetworkMatting:
-    """Find the network, which the first matte loads."""
+    """Find the network, which the first matte loads; matting is compiled by `warm_up` or with the first matte."""
     path = models.file(MODEL, "modnet.onnx")
     return NetworkMatting(
         ModNet(cache(lambda: OnnxNetwork(path, MODEL))), engines.matter_named("selfie"), engines.finder, VERSION

@@ -21,14 +21,15 @@ from pipelines.engines.runtimes.matting import (
     find_part,
     matting_window,
     other_faces,
+    solve_closed_form,
     steepened,
+    warm_up,
 )
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Mask
 from portrait.errors import EngineError
 from portrait.faces.geometry import transform_face
-from portrait.images.closed_form import solve_closed_form
 from portrait.images.masks import (
     KNOWN_IN,
     distance_inside,
@@ -44,7 +45,7 @@ from portrait.images.windows import Window
 from portrait.ports import FaceFinder
 from portrait.types import Face
 
-__all__ = ["SelfieMatting", "make", "status"]
+__all__ = ["SelfieMatting", "make", "status", "warm_up"]
 
 VERSION = "selfie 1"
 """As recipes hold it: another number when a change here draws other pixels."""
@@ -161,7 +162,7 @@ def _prior_weight(confidence: Mask, face: Face) -> Mask:
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> SelfieMatting:
-    """Load the segmenter."""
+    """Load the segmenter; matting is compiled by `warm_up` or with the first matte."""
     model = models.file("selfie", "selfie_segmentation.tflite").read_bytes()
     options = ImageSegmenterOptions(
         base_options=BaseOptions(model_asset_buffer=model), output_confidence_masks=True, output_category_mask=False

@@ -9,7 +9,6 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Generic, TypeVar
 
 import cv2
@@ -53,12 +52,9 @@ MIN_CANDIDATES = 2
 """Least number of candidates where there are that many selfies that serve equally well."""
 OLD_BALANCE_STRENGTH, EXPOSURE_STRENGTH = 0.6, 0.8
 """Strength of the white balance of version 0.1.0 and of the exposure of the selfie: some of its own light remains."""
-CUT_OUT_BYTES, SUBJECT_BYTES = 24_000_000, 48_000_000
-"""Bytes of selfies, and of the same at portrait size, that are cached for further backdrops: three or four of 1024×1280, one of
-2048×2560, and none of a portrait beyond some 6 megapixels, which would take 100 to 175 MB each."""
-LARGE_BYTES = 12_000_000
-"""Bytes of a selfie beyond which memory is given back while it is cut out: what little ones leave is soon used again, and
-giving it back and taking it again would cost a fortieth of the portrait."""
+CACHED_BYTES = 64_000_000
+"""Bytes of selfies, and of the same at portrait size, that are cached for further backdrops: four or five of 1024×1280, and
+none of a portrait beyond some 7 megapixels, which would take 100 to 175 MB each."""
 SILHOUETTE_FACE = 100
 """Height of the face in pixels of the reduced selfie in which a person's outline is found, to choose among selfies."""
 MAX_RESIDUE = 0.3
@@ -144,13 +140,12 @@ class Studio:
         """`matter` is given the facts of a recipe by which a portrait is drawn again, or None."""
         self._matter = matter
         self._silhouettes: _LRUCache[tuple[object, ...], Framing | None] = _LRUCache(64)
-        self._framings: _LRUCache[tuple[object, ...], Framing | None] = _LRUCache(64)
-        self._cut_outs: _LRUCache[_CutOutKey, CutOut] = _LRUCache(CUT_OUT_BYTES, lambda one: one.nbytes)
-        self._subjects: _LRUCache[tuple[object, ...], Subject] = _LRUCache(SUBJECT_BYTES, lambda one: one.nbytes)
+        self._cut_outs: _LRUCache[_CutOutKey, CutOut] = _LRUCache(CACHED_BYTES, lambda one: one.nbytes)
+        self._subjects: _LRUCache[tuple[object, ...], Subject] = _LRUCache(CACHED_BYTES, lambda one: one.nbytes)
 
     def forget(self) -> None:
         """Drop every cut-out: photos of people who were erased are among them."""
-        for cache in (self._silhouettes, self._framings, self._cut_outs, self._subjects):
+        for cache in (self._silhouettes, self._cut_outs, self._subjects):
             cache.clear()
 
     def cut_out(
@@ -196,7 +191,7 @@ class Studio:
             subject = self._cached_subject(left, number, order, tightness, request.style.retouch)
             seed, framing = request.seed + number, subject.framing
             image, before = compose_portrait(subject, backdrop, seed)
-            if subject.nbytes > SUBJECT_BYTES:
+            if subject.nbytes > CACHED_BYTES:
                 del subject
                 return_memory()
             # One after the other: of a large portrait the smaller one is let go first.
@@ -215,7 +210,7 @@ class Studio:
         poor: list[_FramedSelfie] = []
         for reference, rough in self._ranked(references, order):
             cut_out = self._cached_cut_out(reference, order, rough)
-            framing = self._framings.get((cut_out.key, order), partial(order.frame, cut_out.alpha, cut_out.face))
+            framing = order.frame(cut_out.alpha, cut_out.face)
             if framing is None:
                 continue
             selfie = _FramedSelfie(cut_out, framing, reference.name, order.suited.index(framing.composition))
@@ -334,9 +329,7 @@ def _cut_out(reference: Reference, key: _CutOutKey, matter: Matter) -> CutOut:
     image, face = _reduce(reference, key.shrink)
     # The matte is made from the full photo, so that people who stand beside are told apart by their faces.
     alpha = matter.matte(image, face)
-    large = image.nbytes > LARGE_BYTES
-    if large:
-        return_memory()
+    return_memory()
     residue = 0.0 if key.method == 1 else measure_residue(image, alpha, face)
     alpha = alpha if key.method == 1 else fade_border(alpha, face)
     rows, columns = _visible_part(face, Size(image.shape[1], image.shape[0]), key)
@@ -348,8 +341,7 @@ def _cut_out(reference: Reference, key: _CutOutKey, matter: Matter) -> CutOut:
     expose(image, skin, EXPOSURE_STRENGTH, out=image)
     del skin
     cut_out = CutOut(spread_foreground(image, alpha, face), alpha, face, residue, key)
-    if large:
-        return_memory()
+    return_memory()
     return cut_out
 
 

@@ -1,16 +1,19 @@
-"""Mattes by a network that is given head and shoulders: what the engines of mattes share."""
+"""Closed-form matting, and mattes by a network that is given head and shoulders: what the engines of mattes share."""
 
+import importlib
+import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import cv2
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask
 from portrait.errors import EngineError
 from portrait.faces.geometry import scaling_matrix, transform_face
-from portrait.images.closed_form import solve_closed_form
 from portrait.images.masks import (
     KNOWN_IN,
     KNOWN_OUT,
@@ -23,8 +26,8 @@ from portrait.images.masks import (
 from portrait.images.matting import face_hull, fill_holes, hair_mask, part_people, settle
 from portrait.images.resize import scaled_size
 from portrait.images.windows import Window
-from portrait.ports import FaceFinder, HeadDetector, Matter
-from portrait.types import Box, Face
+from portrait.ports import FaceFinder, Matter
+from portrait.types import Face
 
 ASIDE, ABOVE, BELOW = 1.9, 1.6, 2.4
 """Reach of the window from the face's centre, in face sizes: what a portrait with shoulders shows, and a margin."""
@@ -35,6 +38,10 @@ GUIDED_RADIUS = 0.02
 """Radius of the guided filter in face sizes."""
 GUIDED_EPSILON = 1e-5
 """Its regularisation in squared 0..1 colour: a step of 1 % of contrast still counts as an edge."""
+LAPLACIAN_EPSILON = 1e-6
+"""Regularisation of the matting Laplacian: ten times pymatting's default, which follows sensor noise."""
+SHIFTS = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
+"""Diagonal shifts that the incomplete factorisation tries in turn."""
 CERTAIN_LOW, CERTAIN_HIGH = 0.03, 0.97
 """Opacities of a network beyond which its word is taken."""
 GROWN = 0.04
@@ -67,15 +74,7 @@ def matting_window(image: Image, face: Face) -> Window:
 
 def other_faces(finder: FaceFinder, image: Image, face: Face) -> list[Face]:
     """Faces of other people, large enough to stand beside this one."""
-    if isinstance(finder, HeadDetector) and not any(_may_be_another(each, face) for each in finder.detect_heads(image)):
-        return []  # most photos show one person, whose landmarks are known
     return [other for other in finder.faces(image, 0) if _is_other_person(other, face)]
-
-
-def _may_be_another(head: Box, face: Face) -> bool:
-    """Whether the landmarks of a head may turn out to be another person's, in half of the distance that another one has."""
-    (x, y), (own_x, own_y) = head.centre, face.box.centre
-    return np.hypot(x - own_x, y - own_y) > 0.25 * face_size(face)
 
 
 def _is_other_person(other: Face, face: Face) -> bool:
@@ -176,3 +175,40 @@ def _solve_edges(image: Image, prior: Mask, parting: NDArray[np.bool_], face: Fa
     known[distance_inside(face_hull(prior.shape, face)) > SURE_INSIDE * unit] = KNOWN_IN
     weight = np.where((prior > 0.1) & (prior < 0.9), SOFT_BELIEF, BELIEF)
     return solve_closed_form(image, known, prior, np.where(parting, PARTED_BELIEF, weight).astype(np.float32))
+
+
+def solve_closed_form(image: Image, known: Mask, prior: Mask, prior_weight: Mask) -> Mask:
+    """Closed-form matting (Levin 2006) of a trimap's unknown pixels, drawn to a prior by its weight; the trimap itself where
+    nothing is unknown or nothing is known to be the person."""
+    unknown = known == UNKNOWN
+    if not unknown.any() or not (known == KNOWN_IN).any():
+        return known
+    pymatting = _import_pymatting()
+    laplacian = pymatting.cf_laplacian(image.astype(np.float64) / 255, epsilon=LAPLACIAN_EPSILON, is_known=~unknown)
+    free = unknown.ravel()
+    rows = laplacian[free]
+    weight = prior_weight.ravel()[free].astype(np.float64)
+    system = (rows[:, free] + scipy.sparse.diags_array(weight)).tocsr()
+    target = weight * prior.ravel()[free] - rows[:, ~free].dot((known.ravel()[~free] == KNOWN_IN).astype(np.float64))
+    # Measured fill is below 100 entries a row; pymatting would reserve 4 GB. Its shifts begin at 0, which often fails.
+    factor = pymatting.ichol(system, max_nnz=int(system.shape[0]) * 200 + 1000, shifts=SHIFTS)
+    out = known.ravel().copy()
+    out[free] = pymatting.cg(system, target, M=factor, rtol=1e-4)
+    return np.clip(out, 0, 1).reshape(known.shape)
+
+
+@cache
+def _import_pymatting() -> Any:
+    """pymatting, imported by the first matte: 1 s, and 40 s once per installation while numba compiles all of its methods.
+
+    numba keeps the compiled code in its cache folder; `warm_up` fills it before somebody waits.
+    """
+    pymatting = importlib.import_module("pymatting")
+    # ichol prints when a shift is too small and another one is tried; standard output belongs to the command line.
+    importlib.import_module("pymatting.preconditioner.ichol").__dict__["print"] = logging.getLogger(__name__).debug
+    return pymatting
+
+
+def warm_up() -> None:
+    """Compile matting; see `pipelines.engines.warm_up`."""
+    _import_pymatting()

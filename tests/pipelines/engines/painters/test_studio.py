@@ -413,7 +413,7 @@ def test_what_takes_much_memory_is_not_cached(
     cached = studio.cut_out([selfie], small)
     assert cached is not None
     assert studio.cut_out([selfie], small) is cached
-    monkeypatch.setattr(painter, "CUT_OUT_BYTES", cached.nbytes - 1)
+    monkeypatch.setattr(painter, "CACHED_BYTES", cached.nbytes - 1)
     studio = Studio(lambda _: rough)
     assert studio.cut_out([selfie], small) is not studio.cut_out([selfie], small)
 
