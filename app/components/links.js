@@ -1,6 +1,7 @@
 // Runs once in each page, behind `page.js`: it follows links to pages without a reload, and comes back to the place that was left.
 if (!window.portraitFollows) {
   window.portraitFollows = true;
+  const STEPPING = 15000;
   const pages = () => JSON.parse(document.querySelector(".p-menu")?.dataset.pages ?? "[]");
   const area = () => document.querySelector('[data-testid="stMain"]');
   const pushState = history.pushState.bind(history);
@@ -48,6 +49,15 @@ if (!window.portraitFollows) {
       if ((drawn && area().scrollTop >= top - 2) || Date.now() - from > 5000) clearInterval(timer);
     }, 100);
   });
+  // A step that follows before the run of the page before has begun leaves Streamlit on that page: it is told of the step again
+  // once the run has ended.
+  let stepped = -STEPPING;
+  addEventListener("popstate", (event) => { if (event.isTrusted) stepped = Date.now(); });
+  new MutationObserver(() => {
+    const drawn = document.querySelector('[data-test-script-state="notRunning"] .p-menu')?.dataset.page;
+    const missed = drawn && drawn !== location.pathname && pages().includes(location.pathname);
+    if (missed && Date.now() - stepped < STEPPING) dispatchEvent(new PopStateEvent("popstate", { state: {} }));
+  }).observe(document.body, { attributeFilter: ["data-test-script-state"], subtree: true });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") closeMenu();
   });

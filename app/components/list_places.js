@@ -3,10 +3,11 @@
 // with the mark `.p-place`.
 if (!window.portraitLists) {
   window.portraitLists = true;
-  const NAME = "portrait-places", PATIENCE = 5000, RECENT = 5000;
-  let list, returned = "0", went = -RECENT;
+  const NAME = "portrait-places", PATIENCE = 5000, RECENT = 15000;
+  let list, sought, returned = "0", went = -RECENT;
   // Links that are followed within the app send this event, too, which no browser vouches for.
   addEventListener("popstate", (event) => { if (event.isTrusted) went = Date.now(); });
+  const running = () => !document.querySelector('[data-test-script-state="notRunning"]');
 
   const enter = (mark) => {
     const address = mark.dataset.address, stop = new AbortController();
@@ -14,12 +15,13 @@ if (!window.portraitLists) {
     const places = JSON.parse(sessionStorage.getItem(NAME) || "{}");
     const cameBack = mark.dataset.returned !== returned || Date.now() - went < RECENT;
     returned = mark.dataset.returned;
-    const wanted = (cameBack && places[address]) || 0, until = Date.now() + PATIENCE;
-    let looking = wanted > 0;
+    // A page that is run again at once gets a new mark: what was sought stays sought.
+    if (cameBack && places[address]) sought = { address, place: places[address], until: Date.now() + PATIENCE };
+    else if (sought?.address !== address) sought = undefined;
 
     // What leads away is a click, a key or a step of the browser; the page moves by itself only after that.
     const keep = () => {
-      if (looking || !mark.isConnected) return;
+      if (sought || !mark.isConnected) return;
       places[address] = main.scrollTop;
       sessionStorage.setItem(NAME, JSON.stringify(places));
     };
@@ -28,14 +30,15 @@ if (!window.portraitLists) {
       document.addEventListener(name, () => { if (here()) keep(); }, { signal: stop.signal, capture: true });
     addEventListener("popstate", (event) => { if (event.isTrusted) keep(); }, { signal: stop.signal });
     for (const name of ["wheel", "touchstart"])
-      main.addEventListener(name, () => { looking = false; }, { signal: stop.signal, passive: true });
+      main.addEventListener(name, () => { sought = undefined; }, { signal: stop.signal, passive: true });
 
     // Cards arrive one after the other: until there are enough, it cannot be scrolled so far.
     const restore = () => {
-      if (!looking || stop.signal.aborted) return;
-      main.scrollTop = wanted;
-      looking = Date.now() < until && Math.abs(main.scrollTop - wanted) > 1;
-      if (looking) requestAnimationFrame(restore);
+      if (!sought || stop.signal.aborted) return;
+      main.scrollTop = sought.place;
+      if (running()) sought.until = Date.now() + PATIENCE;
+      else if (Date.now() > sought.until || Math.abs(main.scrollTop - sought.place) <= 1) sought = undefined;
+      requestAnimationFrame(restore);
     };
     restore();
     return { mark, stop };

@@ -37,7 +37,8 @@ def show_menu(current: str, pages: Sequence[str]) -> None:
     more = "".join(_link(page, marked) for page in _MORE if page in pages)
     followed = escape(json.dumps([page_address(page, person="") for page in pages]))
     st.html(
-        f'<nav class="p-menu" aria-label="{escape(translate("nav.menu"))}" data-pages="{followed}">{main}'
+        f'<nav class="p-menu" aria-label="{escape(translate("nav.menu"))}" data-pages="{followed}"'
+        f' data-page="{escape(page_address(current, person=""))}">{main}'
         f"<details{' data-current' if marked in _MORE else ''}>"
         f'<summary><span class="p-icon p-icon-more"></span><span>{escape(translate("nav.more"))}</span></summary>'
         f"<div>{more}{verify_link()}{language_links(current)}{sign_out_form()}</div></details></nav>"

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 Form: TypeAlias = tuple[int, Literal["light", "dark"]]
 CHECKED_FORMS: Sequence[Form] = ((1280, "light"), (390, "dark"))
@@ -23,8 +23,10 @@ VISIBLE_IMAGES = "[...document.images].filter((each) => each.checkVisibility())"
 
 def wait_until_idle(page: Page) -> None:
     """Wait until Streamlit has run the page to its end, and pictures and fonts are there, whose coming moves buttons."""
-    page.locator(".p-foot").wait_for(timeout=30_000)
+    # The foot of the page before stays beside the new one for as long as the page runs.
+    page.locator(".p-foot").first.wait_for(timeout=30_000)
     page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for(timeout=30_000)
+    expect(page.locator(".p-foot")).to_have_count(1, timeout=30_000)
     wait_for(page, "[...document.images].every((each) => each.complete || each.loading === 'lazy')")
     wait_for(page, "document.fonts.status === 'loaded'")
 

@@ -85,7 +85,7 @@ def test_one_comes_back_from_a_portrait_to_the_place_in_the_list(page: Page, ins
     wait_until_idle(page)
     assert serious_violations(page) == {}
     card = page.locator("a.p-open").nth(12)
-    card.scroll_into_view_if_needed()
+    card.hover()
     place = page.evaluate(PLACE)
     assert place > 300
     card.click()

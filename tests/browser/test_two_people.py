@@ -86,16 +86,10 @@ def test_a_person_stays_through_menu_back_forward_reload_and_language(
         tab.get_by_role("navigation", name="Menu").get_by_role("link", name=name, exact=True).click()
         tab.wait_for_url(address, timeout=PATIENCE)
         expect(tab.locator(".p-menu [aria-current]")).to_have_text(name, timeout=PATIENCE)
-    steps = (
-        (tab.go_back, addresses[1], "Styles"),
-        (tab.go_back, addresses[0], "Photos"),
-        (tab.go_forward, addresses[1], "Styles"),
-    )
-    for step, address, name in steps:
+    steps = ((tab.go_back, addresses[1]), (tab.go_back, addresses[0]), (tab.go_forward, addresses[1]))
+    for step, address in steps:
         step()
         assert tab.url == address, "each page is one step in the history"
-        # Streamlit takes a step that follows before the page's run has begun for one within the page.
-        expect(tab.locator(".p-menu [aria-current]")).to_have_text(name, timeout=PATIENCE)
     assert tab.evaluate("window.loaded") == "once", "links and steps load no page anew"
     expect(tab.locator(".p-menu [aria-current]")).to_have_text("Styles", timeout=PATIENCE)
     tab.reload()
