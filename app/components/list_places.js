@@ -49,5 +49,6 @@ if (!window.portraitLists) {
     list?.stop.abort();
     list = mark ? enter(mark) : undefined;
   };
-  new MutationObserver(settle).observe(document.body, { attributeFilter: ["data-test-script-state"], subtree: true });
+  // The mark may come after the last word on the state of the page's run.
+  new MutationObserver(settle).observe(document.body, { childList: true, subtree: true });
 }

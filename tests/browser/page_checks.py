@@ -35,7 +35,7 @@ def wait_for(page: Page, expression: str) -> None:
     """Wait until an expression holds: asked from outside, because the pages' security policy forbids `wait_for_function`."""
     until = time.monotonic() + 30
     while not page.evaluate(expression):
-        assert time.monotonic() < until, expression
+        assert time.monotonic() < until, f"{expression}; the page is at {page.url}"
         page.wait_for_timeout(50)
 
 

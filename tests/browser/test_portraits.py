@@ -27,6 +27,7 @@ OWNER = "petra"
 COUNT = 20
 EYES = {"portrait": [0.4, 0.4, 0.6, 0.4], "photo": [0.2, 0.3, 0.3, 0.4], "photo_aspect": 1.0}
 PLACE = "document.querySelector('[data-testid=stMain]').scrollTop"
+HEIGHT = "document.querySelector('[data-testid=stMain]').scrollHeight"
 LAID = """() => {
     const over = document.querySelector('[data-testid=stMain]');
     const find = (root) => root.querySelector('.over') ?? [...root.querySelectorAll('*')].map((each) => each.shadowRoot
@@ -94,16 +95,24 @@ def test_one_comes_back_from_a_portrait_to_the_place_in_the_list(page: Page, ins
     expect(page.get_by_text("14 of 20")).to_be_visible(timeout=20_000)
     page.keyboard.press("Escape")
     page.wait_for_url("**/results?sort=likeness")
-    wait_for(page, f"{PLACE} === {place}")
+    _wait_for_place(page, place)
     card.click()
     expect(page.get_by_text("13 of 20")).to_be_visible(timeout=20_000)
     page.get_by_role("button", name="Next portrait").click()
     expect(page.get_by_text("14 of 20")).to_be_visible(timeout=20_000)
     page.go_back()
     page.wait_for_url("**/results?sort=likeness")
-    wait_for(page, f"{PLACE} === {place}")
+    _wait_for_place(page, place)
     page.go_forward()
     expect(page.get_by_text("14 of 20")).to_be_visible(timeout=20_000)
+
+
+def _wait_for_place(page: Page, place: float) -> None:
+    """Wait until the page is scrolled to a place."""
+    until = time.monotonic() + 30
+    while (now := page.evaluate(PLACE)) != place:
+        assert time.monotonic() < until, f"{now} in place of {place} of {page.evaluate(HEIGHT)}"
+        page.wait_for_timeout(50)
 
 
 def test_a_portrait_is_zoomed_moved_and_compared_by_its_eyes(

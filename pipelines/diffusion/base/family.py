@@ -62,6 +62,10 @@ class TextEmbeddings:
         mask = None if self.mask is None else self.mask.to(device)
         return TextEmbeddings(self.hidden.to(device, dtype), pooled, mask)
 
+    def copy_to_cpu(self) -> "TextEmbeddings":
+        """A copy in main memory, in the same dtype."""
+        return TextEmbeddings(*(None if each is None else each.to("cpu", copy=True) for each in self._tensors()))  # type: ignore[arg-type]
+
     def _tensors(self) -> tuple[torch.Tensor | None, ...]:
         return self.hidden, self.pooled, self.mask
 

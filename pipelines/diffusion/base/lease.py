@@ -10,7 +10,7 @@ import inspect
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from diffusers.models.embeddings import MultiIPAdapterImageProjection
 
 from pipelines.diffusion.base import checkpoint_files, device, lora, memory, prompts, quantised, textual_inversion
 from pipelines.diffusion.base.family import TEXT_LORA_TARGETS, TextEmbeddings
-from pipelines.diffusion.base.loading import load_pipeline
+from pipelines.diffusion.base.loading import load_pipeline, own_config
 from pipelines.diffusion.base.loras import blocks
 from pipelines.diffusion.base.loras.layers import LoraFactors, layers_of
 from pipelines.diffusion.base.loras.reader import LoraError
@@ -36,7 +36,6 @@ from portrait.generation.prompts import put_embeddings
 
 _log = logging.getLogger("portrait.models")
 _Network = TypeVar("_Network")
-_Call = Callable[..., Any]
 
 
 class LoadedBase:
@@ -71,6 +70,7 @@ class LoadedBase:
         place = torch.device("cpu") if profile in memory.OFFLOADED else where
         self.adapter_cache = AdapterCache(lambda: layers_of(source), dtype, place)
         self.networks: dict[str, Any] = {}
+        self.prompt_cache = prompts.PromptCache()
         self._slots: list[dict[str, LoraSlot]] = []
         self._attention_processors = dict(getattr(self.denoiser, "attn_processors", {}))
         self._active: dict[str, float] | None = {}
@@ -198,6 +198,8 @@ class Lease:
         self.active_loras: dict[str, float] = {}
         """LoRAs that this request uses, with their strengths."""
         self._style_loras = 0
+        self._own_encoders = True
+        """Whether the text encoders and tokenizers are those of the base, as this request found them."""
         self._embeddings: dict[str, str] = {}
         """Tokens that stand for embeddings in this request's prompts, by name."""
         self._ip_adapters: list[tuple[dict[str, Any], Any, float]] = []
@@ -210,7 +212,7 @@ class Lease:
             self._cleanups.callback(self.loaded.set_active_loras, {})
             self._cleanups.callback(self.loaded.free_device)
 
-    def add_cleanup(self, call: _Call, *given: object) -> None:
+    def add_cleanup(self, call: Callable[..., Any], *given: object) -> None:
         """Register a call that undoes something when the request ends."""
         self._cleanups.callback(call, *given)
 
@@ -250,6 +252,7 @@ class Lease:
         config, denoiser = self.loaded.source.denoiser_config, self.family.denoiser
         by_block = blocks.weights_by_block(choice.blocks, config) if choice.blocks else {}
         slots = self.loaded.lora_slots(number)
+        self._own_encoders &= set(factors) <= {denoiser}
         for part, of_part in factors.items():
             slot = slots[part]
             text = part != denoiser and choice.text_strength is not None
@@ -271,6 +274,8 @@ class Lease:
             return True
 
         self.get_or_load(f"lora {name}", load)
+        encoders = (self.components[each] for _, each in self.family.text_encoders)
+        self._own_encoders &= not any(_own_adapters(encoder, {name: strength}) for encoder in encoders)
         self._activate_lora(name, strength)
 
     def _activate_lora(self, name: str, strength: float) -> None:
@@ -281,34 +286,31 @@ class Lease:
     def load_textual_inversion(self, file: Path, trigger: str) -> None:
         """Add the token of a textual inversion file to this request's tokenizers and encoders."""
         rows = textual_inversion.load_embeddings(file, self.family)
-        for tokenizer_name, encoder_name in self.family.text_encoders:
-            tokenizer, encoder = copy.deepcopy(self.components[tokenizer_name]), self.components[encoder_name]
-            tokenizer.add_tokens([textual_inversion.placeholder_token(trigger)])
-            self.components[tokenizer_name] = tokenizer
-            table = encoder.get_input_embeddings()
-            self.add_cleanup(encoder.set_input_embeddings, table)
-            token_id = tokenizer.convert_tokens_to_ids(textual_inversion.placeholder_token(trigger))
-            # The libraries ask an encoder's first weight for device and dtype, and this is the first: it is as the others are.
-            where = self.device if table.weight.is_meta else table.weight.device
-            embedding = textual_inversion.TokenEmbedding(table, token_id, rows[encoder_name].to(where))
-            encoder.set_input_embeddings(embedding.to(table.weight.dtype))
+        token = textual_inversion.placeholder_token(trigger)
+        self._add_tokens([token], {encoder: row[None] for encoder, row in rows.items()})
 
     def load_embedding(self, name: str, file: Path) -> None:
         """Have an embedding stand for its name in prompts; raises `UserError` (`bad_embedding`, `wrong_base`)."""
         vectors = textual_inversion.load_vectors(name, file, self.loaded.source)
         count = len(next(iter(vectors.values())))
         tokens = [f"<embedding_{len(self._embeddings)}_{number}>" for number in range(count)]
+        self._add_tokens(tokens, vectors)
+        self._embeddings[name] = " ".join(tokens)
+
+    def _add_tokens(self, tokens: list[str], vectors: Mapping[str, torch.Tensor]) -> None:
+        """Add tokens to copies of the tokenizers, and their vectors, by encoder name, to the encoders' tables."""
+        self._own_encoders = False
         for tokenizer_name, encoder_name in self.family.text_encoders:
             tokenizer, encoder = copy.deepcopy(self.components[tokenizer_name]), self.components[encoder_name]
             tokenizer.add_tokens(tokens)
             self.components[tokenizer_name] = tokenizer
             table = encoder.get_input_embeddings()
             self.add_cleanup(encoder.set_input_embeddings, table)
+            # The libraries ask an encoder's first weight for device and dtype, and this is the first: it is as the others are.
             where = self.device if table.weight.is_meta else table.weight.device
             rows = vectors[encoder_name].to(where, table.weight.dtype)
             first = tokenizer.convert_tokens_to_ids(tokens[0])
             encoder.set_input_embeddings(textual_inversion.FurtherTokens(table, first, rows))
-        self._embeddings[name] = " ".join(tokens)
 
     def put_embeddings(self, prompt: str) -> str:
         """A prompt with the tokens of this request's embeddings in place of their names."""
@@ -348,12 +350,18 @@ class Lease:
     def encode_prompts(self, prompt: str, negative: str, clip_skip: int = 0) -> tuple[TextEmbeddings, TextEmbeddings]:
         """Embeddings of a prompt and its negative, on the device."""
         texts = self.put_embeddings(prompt), self.put_embeddings(negative)
-        positive, unconditional = prompts.encode_prompts(self.family, self.components, *texts, clip_skip)
-        return positive.to(self.device, self.dtype), unconditional.to(self.device, self.dtype)
+        encode = partial(prompts.encode_prompts, self.family, self.components, *texts, clip_skip)
+        positive, unconditional = self._encoded((*texts, clip_skip), encode)
+        return positive, unconditional
 
     def encode_prompt(self, prompt: str) -> TextEmbeddings:
         """Embeddings of a prompt where nothing is guided, on the device; for families that do without a negative one then."""
-        return prompts.encode_prompt(self.family, self.components, prompt).to(self.device, self.dtype)
+        return self._encoded((prompt,), lambda: [prompts.encode_prompt(self.family, self.components, prompt)])[0]
+
+    def _encoded(self, words: Hashable, encode: Callable[[], Sequence[TextEmbeddings]]) -> list[TextEmbeddings]:
+        """Embeddings on the device; kept ones, unless this request changed what words mean."""
+        found = self.loaded.prompt_cache.get(words, encode) if self._own_encoders else encode()
+        return [each.to(self.device, self.dtype) for each in found]
 
     def get_pipeline(self, controlnets: list[Any], perturbed: bool, task: Task = "text") -> Any:
         """The stock pipeline for a task, made of the base's components; `controlnets` are control networks.
@@ -372,7 +380,7 @@ class Lease:
         held = {name: part for name, part in stock.components.items() if name != "controlnet"}
         # Not every stock pipeline of a family has room for what the base draws without.
         components = {name: part for name, part in held.items() if part is not None or name in taken}
-        components |= _own_config(pipeline_class, stock)
+        components |= own_config(pipeline_class, stock)
         components |= self.family.perturbed_arguments(self.loaded.denoiser.config) if perturbed else {}
         if "safety_checker" in components:
             components["requires_safety_checker"] = False
@@ -383,13 +391,6 @@ class Lease:
         for network in controlnets:
             memory.fetch_shared(network, self.loaded.denoiser, self.device)
         return pipeline
-
-
-def _own_config(pipeline_class: type, pipeline: Any) -> dict[str, Any]:
-    """What a pipeline's configuration says beside its components, as far as another class takes it: `is_distilled`."""
-    taken = inspect.signature(pipeline_class.__init__).parameters
-    said = {name: value for name, value in pipeline.config.items() if name not in pipeline.components}
-    return {name: value for name, value in said.items() if name in taken}
 
 
 def _own_adapters(network: Any, adapters: Mapping[str, float]) -> dict[str, float]:

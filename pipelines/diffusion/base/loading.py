@@ -4,6 +4,7 @@ Components are loaded by name, so that a trainer holds text encoders and VAE onl
 they are used, so that a file in that dtype is memory-mapped instead of copied.
 """
 
+import inspect
 import json
 import logging
 from collections.abc import Callable, Collection, Mapping
@@ -384,3 +385,10 @@ def _silence_libraries() -> None:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+
+
+def own_config(pipeline_class: type, pipeline: Any) -> dict[str, Any]:
+    """What a pipeline's configuration says beside its components, as far as another class takes it: `is_distilled`."""
+    taken = inspect.signature(pipeline_class.__init__).parameters
+    said = {name: value for name, value in pipeline.config.items() if name not in pipeline.components}
+    return {name: value for name, value in said.items() if name in taken}

@@ -222,3 +222,23 @@ def with_text(lora: Path | None, text: Path, file: Path) -> Path:
     """A person's LoRA with the text encoder's weights of another."""
     save_file({**load_file(lora or ""), **load_file(text)}, file)
     return file
+
+
+def test_words_are_encoded_once_for_a_base_unless_a_request_changes_what_they_mean(
+    settings: Settings, ben: Identity, load_person: np.ndarray, tmp_path: Path
+) -> None:
+    alone = load_person
+    heard = replace(ben, lora=with_text(ben.lora, text_lora(settings, tmp_path), tmp_path / "both.safetensors"))
+    painter, runs = hub_store.painter(settings), list[int]()
+    assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "lora")), alone)
+    assert painter._loaded is not None
+    painter._loaded.pipeline.text_encoder.register_forward_hook(lambda *call: runs.append(len(runs)))
+    assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "lora")), alone)
+    assert runs == [], "a LoRA of the denoiser alone leaves the words as they are"
+    changed = hub_store.pixels(painter, plan(painter, heard, "lora"))
+    assert runs
+    assert np.abs(changed - alone).max() > 1e-3
+    runs.clear()
+    assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "lora")), alone)
+    assert runs == []
+    painter.close()

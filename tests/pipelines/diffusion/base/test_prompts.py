@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pipelines.diffusion.base import prompts
+from pipelines.diffusion.base.family import TextEmbeddings
 from pipelines.diffusion.base.loading import load_pipeline
 from pipelines.diffusion.base.source import BaseSource
 
@@ -51,3 +52,21 @@ def test_weights_in_weights_are_multiplied(base: BaseSource, components: Mapping
     assert (nested.hidden - other.hidden).abs().max() < 1e-5
     plain, _ = prompts.encode_prompts(base.family, components, "(a red suit:1.5)", "", 0)
     assert (nested.hidden - plain.hidden).abs().max() > 1e-3
+
+
+def test_the_words_that_were_asked_for_last_are_kept() -> None:
+    encoded: list[str] = []
+
+    def ask(word: str) -> torch.Tensor:
+        def encode() -> list[TextEmbeddings]:
+            encoded.append(word)
+            return [TextEmbeddings(torch.full((1, 2, 3), float(ord(word)), dtype=torch.bfloat16))]
+
+        return cache.get(word, encode)[0].hidden
+
+    cache = prompts.PromptCache(most=2)
+    ask("a").zero_()
+    assert ask("a").unique().item() == ord("a"), "what a request does to its copy is not seen by the next"
+    for word in "babcba":
+        assert ask(word).dtype == torch.bfloat16
+    assert "".join(encoded) == "abca"
