@@ -70,6 +70,8 @@ test: .venv/installed-dev
 	$(BIN)/portrait models pull
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+	# Recipes of the first versions are drawn again, whose matting is compiled once: here, and not in each of the processes.
+	$(BIN)/python -c "import tests.conftest, pymatting"
 	# The contracts of imports are among the tests. Meanwhile the types are checked, at a lower priority; what was found is told after
 	# the tests.
 	@nice -n 5 $(MAKE) --no-print-directory all-types >.venv/types.txt 2>&1 & types=$$!; trap "kill $$types" INT TERM; \

@@ -82,7 +82,7 @@ class Matter(Protocol):
 
     @property
     def version(self) -> str:
-        """Name and version of the engine as recipes hold it: `modnet 1`; another version draws other pixels."""
+        """Name and version of the engine as recipes hold it: `modnet 2`; another version draws other pixels."""
         ...
 
     def matte(self, image: Image, face: Face) -> Mask:
@@ -92,6 +92,15 @@ class Matter(Protocol):
     def silhouette(self, image: Image, face: Face, others: Sequence[Face] | None = None) -> Mask:
         """A quick rough mask of the person of `face`, without other people: 0..1, as large as `image`; for judging and
         framing, not for composing. `others`: their faces, where it is known that there are no more."""
+        ...
+
+
+@runtime_checkable
+class VersionedMatter(Matter, Protocol):
+    """A matter that also makes the mattes of its earlier versions, for recipes that name them."""
+
+    def as_version(self, version: str) -> "Matter | None":
+        """This engine as it was in a version; None where it has no such one."""
         ...
 
 

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 from app.commands.bases.merge import merge
 from app.terminal.errors import Json, cli_output
-from app.terminal.model_downloads import compiling, pull_models
+from app.terminal.model_downloads import pull_models
 from app.terminal.progress_bar import ProgressBar
 from pipelines.model_store.additions import Addition
 from pipelines.model_store.manifest import FAMILY_WORDS, KIND_WORDS, BasePair, Model
@@ -165,8 +165,7 @@ def import_models(
 ) -> None:
     """Take model files from a folder that was carried in; fails when one was refused or none was recognised."""
     with cli_output(as_json) as output:
-        with compiling():
-            found = _model_store().import_folder(folder)
+        found = _model_store().import_folder(folder)
         document = {
             "taken": [asdict(file) for file in found.taken],
             "kept": [asdict(file) for file in found.unchanged],

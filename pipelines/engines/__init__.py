@@ -35,6 +35,7 @@ from portrait.ports import (
     Restorer,
     Trainer,
     Upscaler,
+    VersionedMatter,
 )
 
 FOLDERS = (
@@ -135,6 +136,8 @@ class Engines:
             return self.matter_named(matte_engine(self._settings, self._models))
         wanted = str(drawn.get("matte", FORMER_MATTE))
         matter = self.matter_named(wanted.partition(" ")[0])
+        if isinstance(matter, VersionedMatter):
+            matter = matter.as_version(wanted) or matter
         if matter.version != wanted:
             raise OperatorError(
                 "model_differs",
@@ -263,14 +266,6 @@ def matte_engine(settings: Settings, models: ModelStore) -> str:
 def matte_facts(matter: Matter) -> dict[str, object]:
     """Return what a recipe says of the matter that cut a person out: nothing for what version 0.1.0 had."""
     return {} if matter.version == FORMER_MATTE else {"matte": matter.version}
-
-
-def warm_up(settings: Settings) -> None:
-    """Compile what the mattes engine of the settings compiles once per installation, so that no portrait waits for it.
-
-    Nothing happens where the engine compiles nothing. Raises `OperatorError` (`missing_library`).
-    """
-    getattr(engine_module("mattes", settings.engines.mattes), "warm_up", lambda: None)()
 
 
 def status(folder: str, name: str, settings: Settings, models: ModelStore) -> list[str]:

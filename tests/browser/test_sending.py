@@ -106,5 +106,7 @@ def test_a_photo_is_deleted_without_a_question_and_brought_back_by_one_press(
     expect(back).to_be_visible(timeout=20_000)
     assert api.selfies(person) == []
     back.click()
+    # Until the page has run again, it shows what it did before.
+    expect(back).to_be_hidden(timeout=20_000)
     expect(page.get_by_title(photo.name, exact=True)).to_be_visible(timeout=20_000)
     assert [each.id for each in api.selfies(person)] == [photo.id]

@@ -8,17 +8,17 @@ import cv2
 import numpy as np
 
 from pipelines.engines import Engines
-from pipelines.engines.runtimes.matting import NetworkMatting, warm_up
+from pipelines.engines.runtimes.matting import NetworkMatting
 from pipelines.engines.runtimes.onnx import OnnxNetwork, to_nchw, unused_gpu
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Mask
 from portrait.types import Face
 
-__all__ = ["make", "status", "warm_up"]
+__all__ = ["make", "status"]
 
 MODEL, FILE = "birefnet", "BiRefNet-portrait-epoch_150.onnx"
-VERSION = "birefnet 1"
+VERSION = "birefnet 2"
 """As recipes hold it: another number when a change here draws other pixels."""
 SIDE = 1024
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
@@ -43,7 +43,7 @@ class BiRefNet:
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> NetworkMatting:
-    """Load the network; matting is compiled by `warm_up` or with the first matte."""
+    """Load the network."""
     network = OnnxNetwork(models.file(MODEL, FILE), MODEL)
     return NetworkMatting(BiRefNet(network), engines.matter_named("selfie"), engines.finder, VERSION)
 

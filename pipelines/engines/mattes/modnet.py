@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from pipelines.engines import Engines
-from pipelines.engines.runtimes.matting import NetworkMatting, warm_up
+from pipelines.engines.runtimes.matting import NetworkMatting
 from pipelines.engines.runtimes.onnx import OnnxNetwork, to_nchw
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
@@ -21,10 +21,10 @@ from portrait.images.masks import face_size
 from portrait.images.resize import scaled_size
 from portrait.types import Face
 
-__all__ = ["make", "status", "warm_up"]
+__all__ = ["make", "status"]
 
 MODEL = "modnet"
-VERSION = "modnet 1"
+VERSION = "modnet 2"
 """As recipes hold it: another number when a change here draws other pixels."""
 FACE_SIZE = 128
 """Face size in pixels at which the network reads people best; fewest gross errors on the tests' composites at 120 to 140."""
@@ -88,7 +88,7 @@ class ModNet:
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> NetworkMatting:
-    """Find the network, which the first matte loads; matting is compiled by `warm_up` or with the first matte."""
+    """Find the network, which the first matte loads."""
     path = models.file(MODEL, "modnet.onnx")
     return NetworkMatting(
         ModNet(cache(lambda: OnnxNetwork(path, MODEL))), engines.matter_named("selfie"), engines.finder, VERSION

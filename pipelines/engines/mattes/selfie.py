@@ -21,10 +21,9 @@ from pipelines.engines.runtimes.matting import (
     find_part,
     matting_window,
     other_faces,
-    solve_closed_form,
     steepened,
-    warm_up,
 )
+from pipelines.engines.runtimes.pymatting_solver import solve_closed_form
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Mask
@@ -45,7 +44,7 @@ from portrait.images.windows import Window
 from portrait.ports import FaceFinder
 from portrait.types import Face
 
-__all__ = ["SelfieMatting", "make", "status", "warm_up"]
+__all__ = ["SelfieMatting", "make", "status"]
 
 VERSION = "selfie 1"
 """As recipes hold it: another number when a change here draws other pixels."""
@@ -162,7 +161,7 @@ def _prior_weight(confidence: Mask, face: Face) -> Mask:
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> SelfieMatting:
-    """Load the segmenter; matting is compiled by `warm_up` or with the first matte."""
+    """Load the segmenter; matting is compiled with the first matte of an installation."""
     model = models.file("selfie", "selfie_segmentation.tflite").read_bytes()
     options = ImageSegmenterOptions(
         base_options=BaseOptions(model_asset_buffer=model), output_confidence_masks=True, output_category_mask=False

@@ -1,19 +1,17 @@
-"""Closed-form matting, and mattes by a network that is given head and shoulders: what the engines of mattes share."""
+"""Mattes by a network that is given head and shoulders: what the engines of mattes share."""
 
-import importlib
-import logging
 from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
+from pipelines.engines.runtimes import pymatting_solver
 from portrait.arrays import Image, Mask
 from portrait.errors import EngineError
 from portrait.faces.geometry import scaling_matrix, transform_face
+from portrait.images.closed_form import solve_closed_form
 from portrait.images.masks import (
     KNOWN_IN,
     KNOWN_OUT,
@@ -38,10 +36,6 @@ GUIDED_RADIUS = 0.02
 """Radius of the guided filter in face sizes."""
 GUIDED_EPSILON = 1e-5
 """Its regularisation in squared 0..1 colour: a step of 1 % of contrast still counts as an edge."""
-LAPLACIAN_EPSILON = 1e-6
-"""Regularisation of the matting Laplacian: ten times pymatting's default, which follows sensor noise."""
-SHIFTS = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
-"""Diagonal shifts that the incomplete factorisation tries in turn."""
 CERTAIN_LOW, CERTAIN_HIGH = 0.03, 0.97
 """Opacities of a network beyond which its word is taken."""
 GROWN = 0.04
@@ -59,6 +53,9 @@ SURE_INSIDE = 0.025
 """Distance from the edge of the face's mesh, in face sizes, beyond which the face itself is known."""
 PARTING_FACE_SIZE = 40
 """Face size in pixels at which people are told apart."""
+
+Solver: TypeAlias = Callable[[Image, Mask, Mask, Mask], Mask]
+"""Solves the unknown pixels of a trimap of a picture, drawn to a prior by its weight."""
 
 
 def matting_window(image: Image, face: Face) -> Window:
@@ -90,7 +87,18 @@ class NetworkMatting:
     ) -> None:
         """`network` gives the matte of all people in a window, at any size; `rough` is asked for silhouettes."""
         self._network, self._rough, self._finder = network, rough, finder
+        self._solve: Solver = solve_closed_form
         self.version = version
+
+    def as_version(self, version: str) -> "NetworkMatting | None":
+        """See `portrait.ports.VersionedMatter`: the edges of the first version are solved by pymatting."""
+        if version == self.version:
+            return self
+        if version != f"{self.version.partition(' ')[0]} 1":
+            return None
+        former = NetworkMatting(self._network, self._rough, self._finder, version)
+        former._solve = pymatting_solver.solve_closed_form
+        return former
 
     def matte(self, image: Image, face: Face) -> Mask:
         """How much of each pixel belongs to the person of `face`; see `portrait.ports.Matter`."""
@@ -105,7 +113,7 @@ class NetworkMatting:
         if _is_lost(found, near):
             found = np.maximum(found, cv2.resize(window.crop(self.silhouette(image, face, others)), size))
         prior, parting = _own_matte(small, found, near, far)
-        matte = _solve_edges(small, prior, parting, near)
+        matte = self._solve(small, *_open_edges(prior, parting, near))
         matte = keep_connected(settle(matte, near, hair_mask(prior, near)), near)
         radius = max(1, round(GUIDED_RADIUS * face_size(near)))
         matte = guided_filter(matte, small, part, radius, GUIDED_EPSILON)
@@ -163,8 +171,8 @@ def find_part(image: Image, matte: Mask, face: Face, others: list[Face]) -> NDAr
     return cv2.resize(own, matte.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0.5
 
 
-def _solve_edges(image: Image, prior: Mask, parting: NDArray[np.bool_], face: Face) -> Mask:
-    """Closed-form matting of all that the network leaves open, and of the outline."""
+def _open_edges(prior: Mask, parting: NDArray[np.bool_], face: Face) -> tuple[Mask, Mask, Mask]:
+    """What is to be solved: the trimap, unknown where the network leaves it open and at the outline; prior and its weight."""
     unit = face_size(face)
     outline = cv2.morphologyEx((prior > 0.5).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     unknown = ((prior > CERTAIN_LOW) & (prior < CERTAIN_HIGH)) | outline
@@ -174,41 +182,4 @@ def _solve_edges(image: Image, prior: Mask, parting: NDArray[np.bool_], face: Fa
     known = np.where(unknown, UNKNOWN, np.where(prior > 0.5, KNOWN_IN, KNOWN_OUT)).astype(np.float32)
     known[distance_inside(face_hull(prior.shape, face)) > SURE_INSIDE * unit] = KNOWN_IN
     weight = np.where((prior > 0.1) & (prior < 0.9), SOFT_BELIEF, BELIEF)
-    return solve_closed_form(image, known, prior, np.where(parting, PARTED_BELIEF, weight).astype(np.float32))
-
-
-def solve_closed_form(image: Image, known: Mask, prior: Mask, prior_weight: Mask) -> Mask:
-    """Closed-form matting (Levin 2006) of a trimap's unknown pixels, drawn to a prior by its weight; the trimap itself where
-    nothing is unknown or nothing is known to be the person."""
-    unknown = known == UNKNOWN
-    if not unknown.any() or not (known == KNOWN_IN).any():
-        return known
-    pymatting = _import_pymatting()
-    laplacian = pymatting.cf_laplacian(image.astype(np.float64) / 255, epsilon=LAPLACIAN_EPSILON, is_known=~unknown)
-    free = unknown.ravel()
-    rows = laplacian[free]
-    weight = prior_weight.ravel()[free].astype(np.float64)
-    system = (rows[:, free] + scipy.sparse.diags_array(weight)).tocsr()
-    target = weight * prior.ravel()[free] - rows[:, ~free].dot((known.ravel()[~free] == KNOWN_IN).astype(np.float64))
-    # Measured fill is below 100 entries a row; pymatting would reserve 4 GB. Its shifts begin at 0, which often fails.
-    factor = pymatting.ichol(system, max_nnz=int(system.shape[0]) * 200 + 1000, shifts=SHIFTS)
-    out = known.ravel().copy()
-    out[free] = pymatting.cg(system, target, M=factor, rtol=1e-4)
-    return np.clip(out, 0, 1).reshape(known.shape)
-
-
-@cache
-def _import_pymatting() -> Any:
-    """pymatting, imported by the first matte: 1 s, and 40 s once per installation while numba compiles all of its methods.
-
-    numba keeps the compiled code in its cache folder; `warm_up` fills it before somebody waits.
-    """
-    pymatting = importlib.import_module("pymatting")
-    # ichol prints when a shift is too small and another one is tried; standard output belongs to the command line.
-    importlib.import_module("pymatting.preconditioner.ichol").__dict__["print"] = logging.getLogger(__name__).debug
-    return pymatting
-
-
-def warm_up() -> None:
-    """Compile matting; see `pipelines.engines.warm_up`."""
-    _import_pymatting()
+    return known, prior, np.where(parting, PARTED_BELIEF, weight).astype(np.float32)

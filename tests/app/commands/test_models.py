@@ -1,6 +1,5 @@
 """`portrait models` as it is typed: its words, its JSON, its exit codes."""
 
-import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -11,7 +10,6 @@ from typer.testing import CliRunner, Result
 
 from app.commands import doctor
 from app.commands import models as command
-from app.terminal import model_downloads
 from pipelines.model_store.download import Source
 from pipelines.model_store.manifest import Manifest, Model, ModelFile
 from pipelines.model_store.store import ModelStore
@@ -30,10 +28,6 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "lab", "draws", "LicenseRef-lab", "no", (ModelFile("lab.bin", nowhere),), note="For [research] only."
     )
     manifest = Manifest({"net": Model("net", "finds", "MIT", "yes", (known,), embedded=True), "lab": research})
-    for module in (command, model_downloads):
-        monkeypatch.setattr(
-            module, "compiling", contextlib.nullcontext
-        )  # see tests/app/terminal/test_model_downloads.py
     monkeypatch.setattr(
         command, "_model_store", lambda: ModelStore(ModelStoreSettings(folder=tmp_path / "models"), manifest)
     )

@@ -90,15 +90,6 @@ def test_no_engine_opens_a_connection(engines: Engines, astronaut: Image, monkey
         assert fresh.restorer().restore(astronaut, face).shape == astronaut.shape
 
 
-def test_warming_up_compiles_matting_before_its_models_are_there(
-    bare: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compiled: list[str] = []
-    monkeypatch.setattr(engine_module("mattes", "modnet"), "warm_up", lambda: compiled.append("modnet"))
-    engines_package.warm_up(bare)
-    assert compiled == ["modnet"]
-
-
 def test_only_the_chosen_engine_loads_its_libraries() -> None:
     program = (
         "import sys\nfrom pipelines.engines import engine_module\nengine_module('restorers', 'classic')\n"

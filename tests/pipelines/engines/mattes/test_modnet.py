@@ -14,6 +14,7 @@ import pytest
 from pipelines.engines import Engines, matte_engine, matte_facts, status
 from pipelines.engines.mattes.birefnet import BiRefNet
 from pipelines.engines.mattes.modnet import ModNet
+from pipelines.engines.runtimes import pymatting_solver
 from pipelines.engines.runtimes.matting import NetworkMatting
 from pipelines.engines.runtimes.onnx import OnnxNetwork
 from pipelines.model_store.store import ModelStore
@@ -110,9 +111,9 @@ def test_a_tiny_photo_is_no_error(finder: FaceFinder, modnet: Matter) -> None:
 
 
 def test_a_recipe_names_what_cut_the_person_out(engines: Engines, modnet: Matter, segmenter: Matter) -> None:
-    assert engines.matter() is engines.matter({"matte": "modnet 1"}) is modnet
+    assert engines.matter() is engines.matter({"matte": "modnet 2"}) is modnet
     assert engines.matter({}) is engines.matter({"studio": 2}) is segmenter, "what version 0.1.0 had"
-    assert matte_facts(modnet) == {"matte": "modnet 1"}
+    assert matte_facts(modnet) == {"matte": "modnet 2"}
     assert matte_facts(segmenter) == {}
     with pytest.raises(OperatorError, match="modnet 9") as refused:
         engines.matter({"matte": "modnet 9"})
@@ -120,6 +121,18 @@ def test_a_recipe_names_what_cut_the_person_out(engines: Engines, modnet: Matter
     with pytest.raises(OperatorError) as unknown:
         engines.matter({"matte": "something 1"})
     assert unknown.value.code == "unknown_engine"
+
+
+def test_a_recipe_of_the_first_version_has_its_edges_solved_as_then(
+    engines: Engines, modnet: Matter, astronaut: Image, finder: FaceFinder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    face = finder.faces(astronaut)[0]
+    former = engines.matter({"matte": "modnet 1"})
+    assert matte_facts(former) == {"matte": "modnet 1"}
+    before, now = former.matte(astronaut, face), modnet.matte(astronaut, face)
+    assert 0 < np.abs(before - now).max() < 0.02, "the same equations, solved in another way"
+    monkeypatch.setattr(pymatting_solver, "solve_closed_form", lambda image, known, *prior: known)
+    assert np.abs(engines.matter({"matte": "modnet 1"}).matte(astronaut, face) - before).max() > 0.1
 
 
 def test_without_its_model_the_segmenter_stands_in_and_that_is_told(bare: Settings) -> None:
@@ -142,7 +155,7 @@ def test_birefnet_reads_logits_of_a_square_picture(tmp_path: Path) -> None:
     assert alpha.shape == (1024, 1024)
     assert alpha[600, 512] > 0.99
     assert alpha[100, 100] < 0.01
-    matter = NetworkMatting(network, fakes.FakeMatter(), fakes.FakeFinder, "birefnet 1")
+    matter = NetworkMatting(network, fakes.FakeMatter(), fakes.FakeFinder, "birefnet 2")
     found: Mask = matter.matte(image, face)
     assert found.shape == image.shape[:2]
     assert found[50, 60] > 0.9
