@@ -191,19 +191,27 @@ def _skin_mask(cut: Image, outlines: _FaceOutlines, neck: bool) -> Mask:
 
 def _skin_likeness(lab: Floats, texture: Floats, known: NDArray[np.bool_]) -> Floats:
     """Similarity of each pixel to known skin, 0..1: robust distance to its median, with room for shade and shine."""
-    sample = lab[known]
-    middle = np.median(sample, axis=0)
-    # 1.4826 makes the median deviation a standard one; the floors are the spread of evenly lit skin.
-    spread = np.maximum(1.4826 * np.median(np.abs(sample - middle), axis=0), (5.0, 2.5, 3.0)).astype(np.float32)
-    off = (lab - middle) / spread
+    # Each channel by itself: arithmetic on three numbers at a time takes four times as long.
+    light, *colours = (
+        _deviation(np.asarray(each, np.float32), known, least)
+        for each, least in zip(cv2.split(lab), (5.0, 2.5, 3.0), strict=True)
+    )
     # Light falls off over a face, so lightness may differ twice as far as colour; shine is lighter still, and paler.
-    shine = off[..., 0] > 1
-    off[..., 0] /= np.where(off[..., 0] > 0, 3, 2)
-    off[..., 1:] /= np.where(shine & (off[..., 1] < 1), 2, 1)[..., None]
+    pale = np.where((light > 1) & (colours[0] < 1), np.float32(2), np.float32(1))
+    light /= np.where(light > 0, np.float32(3), np.float32(2))
     # Blond hair has the colour of skin but not its evenness.
     rough = np.maximum(texture / max(float(np.median(texture[known])), 0.7) - 2, 0)
-    distance = np.sqrt((off**2).sum(axis=2) + (rough * 2) ** 2)
-    return np.asarray(np.clip((5.0 - distance) / 2.0, 0, 1), np.float32)
+    off = light**2 + (colours[0] / pale) ** 2 + (colours[1] / pale) ** 2
+    return np.asarray(np.clip((5.0 - np.sqrt(off + (rough * 2) ** 2)) / 2.0, 0, 1), np.float32)
+
+
+def _deviation(values: Floats, known: NDArray[np.bool_], least: float) -> Floats:
+    """How many deviations values are from the median of the known ones, whose own deviation counts as `least` at least."""
+    sample = values[known]
+    middle = np.median(sample)
+    # 1.4826 makes the median deviation a standard one; the floors are the spread of evenly lit skin.
+    spread = np.float32(1.4826) * np.median(np.abs(sample - middle))
+    return (values - middle) / np.maximum(spread, np.float32(least))
 
 
 def _texture(light: Floats, width: float) -> Floats:

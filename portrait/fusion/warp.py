@@ -147,7 +147,10 @@ def _outline_mask(outlines: tuple[bytes, ...], shape: tuple[int, int], grow: int
     if grow:
         side = 2 * abs(grow) + 1
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-        mask = cv2.dilate(mask, kernel) if grow > 0 else cv2.erode(mask, kernel, borderValue=0)
+        left, top, width, height = cv2.boundingRect(mask)
+        reach = abs(grow) + 1
+        part = mask[max(0, top - reach) : top + height + reach, max(0, left - reach) : left + width + reach]
+        part[:] = cv2.dilate(part, kernel) if grow > 0 else cv2.erode(part, kernel, borderValue=0)
     smooth = (mask / 255).astype(np.float32)
     smooth.flags.writeable = False
     return smooth

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask
+from portrait.images.filters import for_channels
 from portrait.images.resize import shrink_to_side, strips
 
 Floats = NDArray[np.float32]
@@ -53,9 +54,13 @@ _LINEAR: Floats = np.where(_STEPS <= 0.04045, _STEPS / 12.92, ((_STEPS + 0.055) 
 
 def blend(image: Image, changed: Image, mask: Mask) -> Image:
     """Alpha blending: `changed` where the mask is 1, `image` where it is 0 (to the bit)."""
-    share = mask[..., None]
-    mixed = image + (changed.astype(np.float32) - image) * share
-    return np.where(share > 0, np.clip(mixed + np.float32(0.5), 0, 255).astype(np.uint8), image)
+    share = for_channels(mask, image.shape[2])
+    mixed = changed.astype(np.float32)
+    mixed -= image
+    mixed *= share
+    mixed += image
+    mixed += np.float32(0.5)
+    return np.clip(mixed, 0, 255, out=mixed).astype(np.uint8)
 
 
 # --- Tone of one picture in another ----------------------------------------------------------------------------------

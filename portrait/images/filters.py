@@ -28,6 +28,11 @@ def vector_length(values: NDArray[Any]) -> NDArray[Any]:
     return np.sqrt(total)
 
 
+def for_channels(values: Floats, channels: int) -> Floats:
+    """H×W values once for each channel, H×W×C: arithmetic with them takes a fourth of the time of one value for several."""
+    return np.asarray(cv2.merge([values] * channels), np.float32).reshape(*values.shape, channels)
+
+
 def gaussian_blur(values: Floats, sigma: float) -> Floats:
     """Gaussian blur with a sigma in pixels; below a third of a pixel the values themselves."""
     return values if sigma < 0.3 else np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), np.float32)
@@ -67,8 +72,10 @@ def rows_around(part: slice, height: int, reach: int) -> tuple[slice, slice]:
 
 def masked_gaussian_blur(values: Floats, mask: Mask, sigma: float) -> Floats:
     """Gaussian blur of H×W×C values that reads only what lies in the mask, so that nothing bleeds in from outside."""
-    weight = np.maximum(fast_gaussian_blur(mask, sigma), 1e-3)[..., None]
-    return np.asarray(fast_gaussian_blur(values * mask[..., None], sigma) / weight, np.float32)
+    share = np.asarray(mask, np.float32)
+    weight = np.maximum(fast_gaussian_blur(share, sigma), np.float32(1e-3))
+    blurred = fast_gaussian_blur(values * for_channels(share, values.shape[2]), sigma)
+    return np.asarray(blurred / for_channels(weight, values.shape[2]), np.float32)
 
 
 def masked_low_pass(values: Floats, mask: Mask, reach: float) -> Floats:
@@ -79,7 +86,8 @@ def masked_low_pass(values: Floats, mask: Mask, reach: float) -> Floats:
     shrink = min(1.0, 4 / max(reach, 1e-6))
     size = [max(2, round(side * shrink)) for side in (mask.shape[1], mask.shape[0])]
     mask = mask.astype(np.float32)
-    total = cv2.resize(values * mask[..., None], size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1)
+    inside = values * for_channels(mask, values.shape[2])
+    total = cv2.resize(inside, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1)
     count = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
     above, below = np.zeros_like(total), np.full(count.shape, 1e-9, np.float32)
     for wider, weight in ((1, 1.0), (2, 1e-2), (4, 1e-4)):

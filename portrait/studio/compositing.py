@@ -4,11 +4,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Size, random_generator
-from portrait.images.filters import mirrored_blur_strips
+from portrait.images.filters import for_channels, mirrored_blur_strips
 from portrait.images.masks import face_size
 from portrait.images.resize import strips
 from portrait.studio import backdrops, picture_backdrop
@@ -70,10 +71,11 @@ def _relight(subject: Subject, light: Light, rows: slice) -> Image:
     # As far as the selfie's own light comes from that side, nothing needs to be added.
     amount = float(np.clip(light.side - 0.7 * subject.light_side, -1, 1))
     gain = MAX_RELIGHT * amount * np.tanh(across)[None, :] * subject.skin[inside]
-    image = subject.retouched[inside].astype(np.float32)
+    colours = cv2.split(subject.retouched[inside])
     # Highlights cannot get lighter: the change fades towards white.
-    room = np.clip((255 - image.max(axis=2)) / 60, 0, 1)
-    return np.asarray(np.clip(image * (1 + gain * room)[..., None] + 0.5, 0, 255), np.uint8)
+    lightest = cv2.max(cv2.max(colours[0], colours[1]), colours[2])
+    room = np.clip((255 - lightest.astype(np.float32)) / 60, 0, 1)
+    return _to_levels(cv2.merge(colours) * for_channels(np.asarray(1 + gain * room, np.float32), 3))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,11 +100,22 @@ class _Strip:
 
     def composite(self, front: Image) -> Image:
         """The person `front` before the backdrop."""
-        person = front * self.tint[:, None, :]
-        person += (self.blurred - person) * self.wrap[..., None]
-        person += self.grain[..., None]
-        mixed = self.back + (person - self.back) * self.alpha[..., None]
-        return np.asarray(np.clip(mixed + np.float32(0.5), 0, 255), np.uint8)
+        person = np.multiply(front, self.tint, dtype=np.float32)
+        light = self.blurred - person
+        light *= for_channels(self.wrap, 3)
+        person += light
+        del light
+        person += for_channels(self.grain, 3)
+        person -= self.back
+        person *= for_channels(self.alpha, 3)
+        person += self.back
+        return _to_levels(person)
+
+
+def _to_levels(values: Floats) -> Image:
+    """Values as levels, rounded; they are changed."""
+    values += np.float32(0.5)
+    return np.clip(values, 0, 255, out=values).astype(np.uint8)
 
 
 def _strips(back: Image, subject: Subject, light: Light, random: np.random.Generator) -> Iterator[tuple[slice, _Strip]]:
@@ -119,6 +132,6 @@ def _strips(back: Image, subject: Subject, light: Light, random: np.random.Gener
     tint = (fall[:, None] * np.array(light.colour, np.float32) ** np.float32(0.35)).astype(np.float32)
     for (rows, soft), (_, near) in zip(blurred, covered, strict=True):
         noise, alpha = random.standard_normal(near.shape, np.float32), subject.alpha[rows]
-        behind = np.asarray(back[rows] + (noise * np.float32(extra))[..., None], np.float32)
+        behind = np.add(back[rows], for_channels(noise * np.float32(extra), 3), dtype=np.float32)
         wrap = alpha * (1 - near) * np.float32(LIGHT_WRAP_SHARE)
-        yield rows, _Strip(behind, soft, wrap, tint[rows], noise * np.float32(missing), alpha)
+        yield rows, _Strip(behind, soft, wrap, tint[rows, None], noise * np.float32(missing), alpha)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Size
+from portrait.images.filters import for_channels
 
 Floats = NDArray[np.float32]
 """H×W or H×W×3, linear light."""
@@ -76,6 +77,9 @@ def add_grain(
     """Add grain to a picture of `size`, given as strips of levels from the top, and round to whole levels."""
     out = np.empty((size.height, size.width, 3), np.uint8)
     for rows, levels in strips:
-        noise = random.standard_normal(levels.shape[:2], np.float32) * np.float32(GRAIN)
-        out[rows] = np.clip(levels + noise[..., None] + np.float32(0.5), 0, 255)
+        noise = random.standard_normal(levels.shape[:2], np.float32)
+        noise *= np.float32(GRAIN)
+        grained = np.add(levels, for_channels(noise, 3), dtype=np.float32)
+        grained += np.float32(0.5)
+        out[rows] = np.clip(grained, 0, 255, out=grained)
     return out
