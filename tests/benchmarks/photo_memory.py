@@ -88,7 +88,7 @@ def cases() -> Iterator[Case]:
     for format, megapixels in (("JPEG", 108), ("PNG", 24), ("HEIC", 48), ("AVIF", 25)):
         yield Case(f"make, template of {megapixels} MP, {format}", _template(format, megapixels))
     # The photo at 25 megapixels, its matte, the portrait and the same before retouch are half of it.
-    yield Case("make, studio of 4096 × 5120", _studio, 1150)
+    yield Case("make, studio of 4096 × 5120", _studio, 1000)
     yield Case("idphoto with a print sheet, photo of 48 MP", _sheet)
 
 
