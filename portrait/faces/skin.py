@@ -22,6 +22,7 @@ from portrait.faces.mesh import (
 )
 from portrait.images.color import Floats, blend, from_lab, to_lab
 from portrait.images.filters import fast_gaussian_blur, masked_gaussian_blur, smoothstep
+from portrait.images.masks import disc
 from portrait.images.resize import enlarged_strips, scaled_size
 from portrait.types import Face
 
@@ -141,7 +142,7 @@ class _FaceOutlines:
             )
         else:
             features = self.fill(*(self.mesh[list(each)] for each in (*EYE_ROWS, *BROW_ROWS, LIPS)))
-        return np.asarray(cv2.dilate(features, _disc(max(1.0, self.width * 0.02))), np.uint8)
+        return np.asarray(cv2.dilate(features, disc(max(1.0, self.width * 0.02))), np.uint8)
 
     def cheeks(self) -> NDArray[np.uint8]:
         """The cheeks, where skin is least likely covered."""
@@ -182,7 +183,7 @@ def _skin_mask(cut: Image, outlines: _FaceOutlines, neck: bool) -> Mask:
     )
     skin = area & ~features & (likeness > 0.5).astype(np.uint8)
     # Strands and specks are opened away, so that the soft edge begins where hair does.
-    opened = cv2.morphologyEx(skin, cv2.MORPH_OPEN, _disc(max(1.0, outlines.width * 0.012)))
+    opened = cv2.morphologyEx(skin, cv2.MORPH_OPEN, disc(max(1.0, outlines.width * 0.012)))
     skin = _without_islands(np.asarray(opened, np.uint8), outlines.face() if not neck else area)
     padded = cv2.copyMakeBorder(skin, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
@@ -249,8 +250,3 @@ def _smoothing(lab: Floats, mask: Mask, outlines: _FaceOutlines) -> Floats:
     faded = np.clip(shine / 10, 0, 1)[..., None]
     change[..., 1:] += 0.3 * faded * (usual - fine[..., 1:])
     return change
-
-
-def _disc(radius: float) -> NDArray[np.uint8]:
-    side = 2 * max(1, round(radius)) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)

@@ -14,7 +14,7 @@ from portrait.faces.mesh import BROWS, NOSE, REGIONS
 from portrait.fusion.warp import region_mask
 from portrait.images.color import to_lab
 from portrait.images.filters import gaussian_blur, masked_low_pass, smoothstep, vector_length
-from portrait.images.masks import guided_filter
+from portrait.images.masks import disc, guided_filter
 
 Floats = NDArray[np.float32]
 
@@ -203,7 +203,7 @@ def hair_over_brows(image: Image, mesh: Points, hidden: Mask) -> Mask:
         inner = (hull > 0) & (along < BROW_LEFT)
         if not inner.any():
             continue
-        near, far = (cv2.dilate(hull, _disc(grown * width)) for grown in (BROW_EDGE, BROW_BESIDE))
+        near, far = (cv2.dilate(hull, disc(grown * width)) for grown in (BROW_EDGE, BROW_BESIDE))
         over = across > np.median(across[hull > 0])
         beside = [np.where((far > near) & side, hidden, np.nan) for side in (over, ~over)]
         brow_light = np.where(hull > 0, light - np.percentile(light[inner], 30), np.nan)
@@ -235,11 +235,6 @@ def _hull(points: Points, shape: tuple[int, int]) -> NDArray[np.uint8]:
     hull = np.zeros(shape, np.uint8)
     cv2.fillConvexPoly(hull, cv2.convexHull(points.round().astype(np.int32)), 1)
     return hull
-
-
-def _disc(radius: float) -> NDArray[np.uint8]:
-    side = 2 * max(1, round(radius)) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
 def with_glasses(occluded: Mask, worn: Mask, mesh: Points) -> Mask:
@@ -364,7 +359,7 @@ def _like_hair(lab: Floats, mesh: Points, skin: Floats) -> NDArray[np.bool_]:
     shape, width = (lab.shape[0], lab.shape[1]), face_width(mesh)
     more = vector_length(lab[..., 1:]) - float(np.linalg.norm(skin[1:]))
     alike = (lab[..., 0] < skin[0] - HAIR_LIKE[0]) & (more > HAIR_LIKE[1])
-    alike &= cv2.dilate(_hull(mesh[list(NOSE), :2], shape), _disc(NOSE_SHADE * width)) == 0
+    alike &= cv2.dilate(_hull(mesh[list(NOSE), :2], shape), disc(NOSE_SHADE * width)) == 0
     above = (along_face(mesh, shape) < -0.25) & (region_mask(mesh, "oval", shape, 0.1 * width) < 0.5)
     above &= np.abs(np.arange(shape[1]) - mesh[1, 0])[None] < 0.7 * width
     if above.sum() < 32 or not alike.any():

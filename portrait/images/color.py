@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask
-from portrait.images.filters import for_channels
+from portrait.images.filters import for_channels, to_levels
 from portrait.images.resize import shrink_to_side, strips
 
 Floats = NDArray[np.float32]
@@ -59,8 +59,7 @@ def blend(image: Image, changed: Image, mask: Mask) -> Image:
     mixed -= image
     mixed *= share
     mixed += image
-    mixed += np.float32(0.5)
-    return np.clip(mixed, 0, 255, out=mixed).astype(np.uint8)
+    return to_levels(mixed)
 
 
 # --- Tone of one picture in another ----------------------------------------------------------------------------------

@@ -33,6 +33,12 @@ def for_channels(values: Floats, channels: int) -> Floats:
     return np.asarray(cv2.merge([values] * channels), np.float32).reshape(*values.shape, channels)
 
 
+def to_levels(values: Floats) -> Image:
+    """Values as levels 0..255, rounded; the values themselves are changed."""
+    values += np.float32(0.5)
+    return np.clip(values, 0, 255, out=values).astype(np.uint8)
+
+
 def gaussian_blur(values: Floats, sigma: float) -> Floats:
     """Gaussian blur with a sigma in pixels; below a third of a pixel the values themselves."""
     return values if sigma < 0.3 else np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), np.float32)

@@ -40,6 +40,12 @@ def face_mask(image: Image, face: Face) -> Mask:
     return area.astype(np.float32)
 
 
+def disc(radius: float) -> NDArray[np.uint8]:
+    """A disc as the kernel of dilations and erosions: its radius in pixels, rounded, 1 at least."""
+    side = 2 * max(1, round(radius)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
+
+
 def dilate(mask: Mask, face: Face, share: float) -> Mask:
     """Dilate by `share` of the face's size; a negative share erodes."""
     radius = share * face_size(face)

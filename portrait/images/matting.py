@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask
 from portrait.images.filters import smoothstep
-from portrait.images.masks import distance_inside, face_size
+from portrait.images.masks import disc, distance_inside, face_size
 from portrait.types import Face
 
 JAW_REACH = 0.1
@@ -93,8 +93,7 @@ def fill_holes(confidence: Mask, face: Face, beside_neck: float = MAX_HOLE) -> M
 
 def settle(matte: Mask, face: Face, hair: Mask) -> Mask:
     """The matte with broad half-opaque areas made transparent or solid, and fine structure kept where it is hair."""
-    side = 2 * max(1, round(FINE_WIDTH * face_size(face))) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    kernel = disc(FINE_WIDTH * face_size(face))
     broad = cv2.morphologyEx(matte, cv2.MORPH_OPEN, kernel)
     solid = smoothstep(broad, VEIL, 1 - VEIL)
     fine = _remove_texture(matte - broad, solid < 0.5, TEXTURE_REACH * face_size(face))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Size, random_generator
-from portrait.images.filters import for_channels, mirrored_blur_strips
+from portrait.images.filters import for_channels, mirrored_blur_strips, to_levels
 from portrait.images.masks import face_size
 from portrait.images.resize import strips
 from portrait.studio import backdrops, picture_backdrop
@@ -75,7 +75,7 @@ def _relight(subject: Subject, light: Light, rows: slice) -> Image:
     # Highlights cannot get lighter: the change fades towards white.
     lightest = cv2.max(cv2.max(colours[0], colours[1]), colours[2])
     room = np.clip((255 - lightest.astype(np.float32)) / 60, 0, 1)
-    return _to_levels(cv2.merge(colours) * for_channels(np.asarray(1 + gain * room, np.float32), 3))
+    return to_levels(cv2.merge(colours) * for_channels(np.asarray(1 + gain * room, np.float32), 3))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,13 +109,7 @@ class _Strip:
         person -= self.back
         person *= for_channels(self.alpha, 3)
         person += self.back
-        return _to_levels(person)
-
-
-def _to_levels(values: Floats) -> Image:
-    """Values as levels, rounded; they are changed."""
-    values += np.float32(0.5)
-    return np.clip(values, 0, 255, out=values).astype(np.uint8)
+        return to_levels(person)
 
 
 def _strips(back: Image, subject: Subject, light: Light, random: np.random.Generator) -> Iterator[tuple[slice, _Strip]]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Size
-from portrait.images.filters import for_channels
+from portrait.images.filters import for_channels, to_levels
 
 Floats = NDArray[np.float32]
 """H×W or H×W×3, linear light."""
@@ -79,7 +79,5 @@ def add_grain(
     for rows, levels in strips:
         noise = random.standard_normal(levels.shape[:2], np.float32)
         noise *= np.float32(GRAIN)
-        grained = np.add(levels, for_channels(noise, 3), dtype=np.float32)
-        grained += np.float32(0.5)
-        out[rows] = np.clip(grained, 0, 255, out=grained)
+        out[rows] = to_levels(np.add(levels, for_channels(noise, 3), dtype=np.float32))
     return out

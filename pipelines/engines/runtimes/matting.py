@@ -16,6 +16,7 @@ from portrait.images.masks import (
     KNOWN_IN,
     KNOWN_OUT,
     UNKNOWN,
+    disc,
     distance_inside,
     face_size,
     guided_filter,
@@ -151,8 +152,7 @@ def _own_matte(image: Image, found: NDArray[Any], face: Face, others: list[Face]
     if others:
         own = find_part(image, matte, face, others)
         foreign = (matte > 0.5) & ~own
-        width = 2 * max(1, round(PARTED * face_size(face))) + 1
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+        kernel = disc(PARTED * face_size(face))
         parting = (cv2.dilate(foreign.astype(np.uint8), kernel) > 0) & (
             cv2.dilate((own & (matte > 0.5)).astype(np.uint8), kernel) > 0
         )
@@ -176,9 +176,7 @@ def _open_edges(prior: Mask, parting: NDArray[np.bool_], face: Face) -> tuple[Ma
     unit = face_size(face)
     outline = cv2.morphologyEx((prior > 0.5).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     unknown = ((prior > CERTAIN_LOW) & (prior < CERTAIN_HIGH)) | outline
-    side = 2 * max(1, round(GROWN * unit)) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    unknown = (cv2.dilate(unknown.astype(np.uint8), kernel) > 0) | parting
+    unknown = (cv2.dilate(unknown.astype(np.uint8), disc(GROWN * unit)) > 0) | parting
     known = np.where(unknown, UNKNOWN, np.where(prior > 0.5, KNOWN_IN, KNOWN_OUT)).astype(np.float32)
     known[distance_inside(face_hull(prior.shape, face)) > SURE_INSIDE * unit] = KNOWN_IN
     weight = np.where((prior > 0.1) & (prior < 0.9), SOFT_BELIEF, BELIEF)
