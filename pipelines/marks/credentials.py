@@ -170,7 +170,7 @@ def _from_store(store: Mapping[str, Any], serial: str) -> Credentials:
     kinds = [str(action["digitalSourceType"]) for action in actions if action.get("digitalSourceType")]
     ours = next((found for each in chain if (found := _assertion(each, RECIPE)) is not None), {})
     signature, generator = active.get("signature_info", {}), (active.get("claim_generator_info") or [{}])[0]
-    portrait = str(ours.get("portrait", ""))
+    portrait, recipe = str(ours.get("portrait", "")), ours.get("recipe")
     return Credentials(
         signer=str(signature.get("common_name") or signature.get("issuer") or ""),
         trusted=UNTRUSTED not in codes
@@ -182,7 +182,7 @@ def _from_store(store: Mapping[str, Any], serial: str) -> Credentials:
         source_type=kinds[0].rsplit("/", 1)[-1] if kinds else "",
         generator=" ".join(str(generator[name]) for name in ("name", "version") if generator.get(name)),
         actions=tuple(str(action.get("action")) for action in actions),
-        recipe=ours.get("recipe"),
+        recipe=recipe if isinstance(recipe, Mapping) else None,
         portrait=int(portrait, 16) if len(portrait) == 8 and set(portrait) <= set("0123456789abcdef") else None,
     )
 
@@ -201,9 +201,11 @@ def _ancestry(active: Mapping[str, Any], manifests: Mapping[str, Any]) -> list[M
 
 def _actions_of(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     found = _assertion(manifest, "c2pa.actions.v2") or _assertion(manifest, "c2pa.actions") or {}
-    return list(found.get("actions", ()))
+    actions = found.get("actions")
+    return [each for each in actions if isinstance(each, Mapping)] if isinstance(actions, list) else []
 
 
 def _assertion(manifest: Mapping[str, Any], label: str) -> Mapping[str, Any] | None:
-    """Return the data of an assertion by its label."""
-    return next((each["data"] for each in manifest.get("assertions", ()) if each.get("label") == label), None)
+    """Return the data of an assertion by its label; None where it is none of names and values: a file may hold anything."""
+    found = (each.get("data") for each in manifest.get("assertions", ()) if each.get("label") == label)
+    return next((data for data in found if isinstance(data, Mapping)), None)

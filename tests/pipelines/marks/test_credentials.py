@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from pipelines.marks import certificates, credentials
 from pipelines.marks.certificates import Certified, certificate_pem, make_signing
-from pipelines.marks.manifest import Manifest, Parent
+from pipelines.marks.manifest import RECIPE, Manifest, Parent
 from pipelines.marks.marks import Marks, open_marks
 from pipelines.settings import MarkSettings
 from portrait.errors import OperatorError
@@ -90,6 +90,17 @@ def test_files_without_and_with_broken_credentials(marks: Marks) -> None:
     cut = signed[: at + 20] + bytes(200) + signed[at + 220 :]
     found = credentials.read(cut, "image/jpeg", marks.keys.anchors)
     assert found is None or not found.valid
+
+
+@pytest.mark.parametrize(
+    "data", [7, "words", [1], {"actions": 3, "recipe": "none"}, {"actions": [4, {"action": "c2pa.edited"}]}]
+)
+def test_assertions_that_hold_something_else_than_they_should_say_nothing(data: Any) -> None:
+    assertions = [{"label": label, "data": data} for label in ("c2pa.actions.v2", RECIPE)]
+    store = {"active_manifest": "one", "manifests": {"one": {"assertions": assertions}}}
+    found = credentials._from_store(store, "")
+    assert (found.recipe, found.portrait, found.trusted) == (None, None, False)
+    assert set(found.actions) <= {"c2pa.edited"}
 
 
 def test_what_was_made_of_what(marks: Marks) -> None:
