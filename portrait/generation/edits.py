@@ -131,7 +131,8 @@ def _pictures_of(hashes: Sequence[str], pictures: Mapping[str, Image]) -> tuple[
 def parse_shape(text: str) -> tuple[int, int]:
     """Two numbers of an aspect ratio such as `16:9`; raises `UserError` (`bad_edit`)."""
     width, colon, height = text.partition(":")
-    if not colon or not width.isdecimal() or not height.isdecimal() or not 0 < int(width) * int(height) < 10**8:
+    plain = all(side.isdecimal() and len(side) <= 8 for side in (width, height))
+    if not colon or not plain or not 0 < int(width) * int(height) < 10**8:
         raise UserError("bad_edit", f"{text!r} is not a shape. Give width to height, such as 16:9.")
     return int(width), int(height)
 
