@@ -13,6 +13,7 @@ from app.commands.make import check_format
 from app.terminal.errors import Json, cli_output
 from app.terminal.tables import print_line
 from portrait.errors import UserError
+from portrait.numbers import read_integer
 
 if TYPE_CHECKING:
     from app.terminal.portraits import DeliveredPortrait
@@ -146,7 +147,7 @@ def _build_edit(file: Path, kind: "EditKind", options: _EditOptions) -> "Edit":
 def _next_number(folder: Path, name: str) -> int:
     """The number after the last of that name: what was made before stays."""
     numbers = [each.stem.removeprefix(f"{name}-") for each in folder.glob(f"{glob.escape(name)}-*")]
-    return max((int(each) for each in numbers if each.isdecimal()), default=0) + 1
+    return max((read_integer(each) or 0 for each in numbers), default=0) + 1
 
 
 def _print_portraits(delivered: "Sequence[DeliveredPortrait]") -> None:

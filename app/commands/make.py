@@ -17,6 +17,7 @@ from app.terminal.tables import print_line, print_table
 from portrait.errors import UserError
 from portrait.generation.options import check_seed
 from portrait.generation.passes import check_strengths
+from portrait.numbers import read_integer
 
 if TYPE_CHECKING:
     from app.terminal.portraits import DeliveredPortrait, PortraitMaker, PortraitOptions, PreparedPerson
@@ -244,8 +245,7 @@ def parse_faces(given: Sequence[str]) -> tuple[dict[int, Path | None], dict[int,
     for each in given:
         place, sign, path = each.partition("=")
         point = re.fullmatch(r"(\d{1,5}(?:\.\d+)?),(\d{1,5}(?:\.\d+)?)", place.strip())
-        counted = place.isdecimal() and len(place) <= 4 and 1 <= int(place) < POINTED
-        number = POINTED + len(points) if point else int(place) if counted else 0
+        number = POINTED + len(points) if point else read_integer(place, POINTED - 1)
         if not number or number in faces or bool(sign) != bool(path) or (not path and None in faces.values()):
             raise UserError(
                 "bad_face",

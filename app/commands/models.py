@@ -20,6 +20,7 @@ from pipelines.model_store.pull import PullResult
 from pipelines.model_store.store import FileState, ImportResult, ModelState, ModelStore, format_size
 from portrait.errors import OperatorError
 from portrait.generation.sampling_facts import SamplingFacts, read_facts
+from portrait.numbers import read_decimal
 from tasks.settings import load
 
 app = typer.Typer(help="Model files: list, pull, check, add, remove, import, licences.", no_args_is_help=True)
@@ -120,7 +121,8 @@ def parse_facts(given: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for each in given:
         name, _, text = each.partition("=")
-        found[name] = float(text) if text.replace(".", "", 1).isdecimal() else text
+        number = read_decimal(text)
+        found[name] = text if number is None else number
     known = [*SamplingFacts.__dataclass_fields__, *BasePair.__dataclass_fields__]
     unknown = [name for name in found if name not in known]
     try:

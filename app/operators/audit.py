@@ -6,6 +6,7 @@ import streamlit as st
 
 from app.components import widgets
 from app.session import client, query, set_query, translate, translate_or
+from portrait.numbers import read_integer
 from tasks import schemas
 
 KINDS = ("key", "code", "session", "owner", "consent", "export", "erasure", "job", "jobs", "style", "model", "guard")
@@ -28,7 +29,7 @@ def page() -> None:
         key="audit-kind",
     )
     actor = right.text_input(translate("audit.actor"), query("actor"), key="audit-actor").strip()
-    shown = min(MOST, int(query("shown")) if query("shown").isdecimal() else STEP)
+    shown = min(MOST, read_integer(query("shown")) or STEP)
     set_query(kind=kind or "", actor=actor)
     entries = client().audit(kind or "", actor, shown)
     if not entries:

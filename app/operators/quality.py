@@ -9,6 +9,7 @@ import streamlit as st
 
 from app.components import style_titles, widgets
 from app.session import client, query, set_query, translate
+from portrait.numbers import read_integer
 
 Rows = Mapping[str, tuple[float, float]]
 DAYS = (1, 7, 30, 0)
@@ -60,7 +61,7 @@ def _keep_imports() -> None:
 
 def _days() -> int:
     """The days that are chosen, which the address keeps."""
-    given = int(query("days")) if query("days").isdecimal() else 0
+    given = read_integer(query("days"))
     days = st.segmented_control(
         translate("quality.days"),
         DAYS,

@@ -8,6 +8,7 @@ import streamlit as st
 from app.components import errors, jobs, markdown, orders, widgets
 from app.components.orders import Known, Order
 from app.session import client, get_state, page_address, query, set_query, set_state, switch_page, translate
+from portrait.numbers import read_integer
 from tasks import schemas
 
 _LISTED = {"generate", "train"}
@@ -58,8 +59,7 @@ def _is_unseen_failure(job: schemas.Job) -> bool:
 
 
 def _count_listed() -> int:
-    number = query("shown")
-    return min(_MOST, max(_PAGE, int(number))) if number.isdecimal() and len(number) < 5 else _PAGE
+    return min(_MOST, max(_PAGE, read_integer(query("shown")) or 0))
 
 
 def _is_in(job: schemas.Job, order: str) -> bool:

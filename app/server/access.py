@@ -23,6 +23,7 @@ from app.server.uploads import Uploads, session_cookies
 from app.server.visitors import Visitor, Visitors
 from app.session import KEY_COOKIE, session_secret
 from portrait.errors import PortraitError
+from portrait.numbers import read_integer
 
 SIGN_IN = "/sign-in"
 VERIFY = "/verify"
@@ -31,6 +32,8 @@ VISITOR_HEADER = "x-portrait-visitor"
 """Tells Streamlit whose request it is, so that nobody resumes a page of somebody else's; never taken from a browser."""
 MOST_PAGES = 20
 """Open pages of one session."""
+MOST_ANNOUNCED = 10**15
+"""Bytes that a request may announce and be told that there is no room."""
 UPLOAD_SECONDS = 600.0
 """Seconds that one upload may take."""
 _SIGN_IN_PATHS = {SIGN_IN, *(f"{SIGN_IN}/{each}" for each in ("provider", "oidc"))}
@@ -100,11 +103,11 @@ class AccessMiddleware:
         if scope["method"] != "PUT":
             await self._app(scope, receive, send)
             return
-        size = connection.headers.get("content-length", "")
-        if not size.isdecimal():
+        size = read_integer(connection.headers.get("content-length", ""), MOST_ANNOUNCED)
+        if size is None:
             await PlainTextResponse("", 411)(scope, receive, send)
             return
-        with self._access.uploads.reserve(session, visitor.id, int(size)) as fits:
+        with self._access.uploads.reserve(session, visitor.id, size) as fits:
             if not fits:
                 await PlainTextResponse("", 503, {"Retry-After": "30"})(scope, receive, send)
                 return

@@ -25,6 +25,7 @@ from app.server.uploads import UploadLimits, Uploads, held_bytes
 from app.server.visitors import Visitors
 from app.session import PATIENCE, api_url, connections, session_secret
 from portrait.errors import PortraitError
+from portrait.numbers import read_integer
 from tasks import schemas
 from tasks.client.client import Client
 from tasks.client.portraits import PortraitFilters, Rendering
@@ -118,8 +119,8 @@ def download_styles(request: Request) -> Response:
 def _numbered(fetch: Callable[[str, int, int | None], bytes], id: str, side: int | None) -> bytes | None:
     """The picture of a style's version or of a sample of its test, such as `launch.2`; None for an id without a number."""
     style, _, number = id.rpartition(".")
-    valid = style and number.isdecimal() and len(number) < 9 and int(number)
-    return fetch(style, int(number), side) if valid else None
+    counted = read_integer(number)
+    return fetch(style, counted, side) if style and counted else None
 
 
 def _own_style(client: Client, id: str, side: int | None) -> bytes | None:
@@ -235,8 +236,8 @@ def _media_type(content: bytes) -> str:
 
 
 def _requested_side(request: Request) -> int | None:
-    side = request.query_params.get("side", "")
-    return min(2048, max(64, int(side))) if side.isdecimal() and len(side) < 5 else None
+    side = read_integer(request.query_params.get("side", ""))
+    return None if side is None else min(2048, max(64, side))
 
 
 def _is_id(id: str) -> bool:

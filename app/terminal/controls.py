@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from portrait.errors import UserError
 from portrait.generation.prompts import parse_block_weights
+from portrait.numbers import read_decimal, read_integer
 
 if TYPE_CHECKING:
     from portrait.arrays import Image
     from portrait.generation.options import GenerationOptions
 
 SYNTAX = re.compile(
-    r"(?P<kind>[a-z0-9][a-z0-9_-]*)(:(?P<scale>\d*\.?\d+)(:(?P<start>\d*\.?\d+)-(?P<end>\d*\.?\d+))?)?=(?P<file>.+)"
+    r"(?P<kind>[a-z0-9][a-z0-9_-]*)(:(?P<scale>\d{0,6}\.?\d+)(:(?P<start>\d{0,6}\.?\d+)-(?P<end>\d{0,6}\.?\d+))?)?=(?P<file>.+)"
 )
 DEFAULT_SCALE = 0.5
 NOTE_PREFIX = "hint-"
@@ -157,15 +158,17 @@ def read_picture(file: Path) -> "Image":
 
 
 def _natural(text: str) -> int:
-    if not text.isdecimal():
+    number = read_integer(text)
+    if number is None:
         raise ValueError("a whole number from 0 on")
-    return int(text)
+    return number
 
 
 def _amount(text: str) -> float:
-    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", text):
+    number = read_decimal(text)
+    if number is None:
         raise ValueError("a number from 0 on")
-    return float(text)
+    return number
 
 
 def _yes(text: str) -> bool:

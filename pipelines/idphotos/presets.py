@@ -189,7 +189,7 @@ def _own_size(preset: Preset, size: _Range, unit: Literal["mm", "px"], dpi: int)
 
 def parse_size(text: str) -> tuple[tuple[float, float], Literal["mm", "px"]]:
     """Return width and height and their unit from `35x45mm` or `413x531px`; raises `UserError` (`bad_size`)."""
-    found = re.fullmatch(r"([0-9.]+) *[x×*] *([0-9.]+) *(mm|px)", text.strip().lower())
+    found = re.fullmatch(r"([0-9.]{1,9}) *[x×*] *([0-9.]{1,9}) *(mm|px)", text.strip().lower())
     try:
         if found:
             return (float(found[1]), float(found[2])), "mm" if found[3] == "mm" else "px"
@@ -200,7 +200,7 @@ def parse_size(text: str) -> tuple[tuple[float, float], Literal["mm", "px"]]:
 
 def parse_kilobytes(text: str) -> _Range:
     """Return the ends of a range such as `20-50`, or of `50` (at most); raises `UserError` (`bad_file_size`)."""
-    found = re.fullmatch(r"(?:(\d+) *[-–])? *(\d+)(?: *kb)?", text.strip().lower())
+    found = re.fullmatch(r"(?:(\d{1,9}) *[-–])? *(\d{1,9})(?: *kb)?", text.strip().lower())
     if not found:
         raise UserError("bad_file_size", f"{text!r} is no size of a file. Write a range in thousands of bytes: 20-50.")
     return float(found[1] or 0), float(found[2])
@@ -208,7 +208,7 @@ def parse_kilobytes(text: str) -> _Range:
 
 def parse_gap(text: str) -> float:
     """Return millimetres from `2mm` or `2`; raises `UserError` (`bad_size`)."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) *(?:mm)?", text.strip().lower())
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d+)?) *(?:mm)?", text.strip().lower())
     if not found or float(found[1]) > 50:
         raise UserError("bad_size", f"{text!r} is no gap between pictures. Write millimetres up to 50: 2mm.")
     return float(found[1])

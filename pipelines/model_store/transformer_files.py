@@ -57,9 +57,11 @@ WHOLE: tuple[tuple[ModelFamily, tuple[str, ...]], ...] = (
 _PREFIX = re.compile(
     r"^(?:base_model\.model\.)?(?:(?:model\.)?diffusion_model\.|transformer\.|lora_unet[._]|lora_transformer[._])?"
 )
-_FLUX_LAYER = re.compile(r"^(double|single)_blocks[._](\d+)[._](?:(?:img|txt)_)?(\w+(?:\.\w+)?)\.lora_(down|up|A|B)\b")
-_SINGLE_BLOCK = re.compile(r"^single_transformer_blocks[._](\d+)[._]")
-_BLOCK = re.compile(r"^transformer_blocks[._](\d+)[._]((?:img_|txt_)?[a-z]+\d?(?:_context)?)(?=[._])")
+_FLUX_LAYER = re.compile(
+    r"^(double|single)_blocks[._](\d{1,4})[._](?:(?:img|txt)_)?(\w+(?:\.\w+)?)\.lora_(down|up|A|B)\b"
+)
+_SINGLE_BLOCK = re.compile(r"^single_transformer_blocks[._](\d{1,4})[._]")
+_BLOCK = re.compile(r"^transformer_blocks[._](\d{1,4})[._]((?:img_|txt_)?[a-z]+\d?(?:_context)?)(?=[._])")
 _ZIMAGE_LAYER = re.compile(
     r"^(?:layers|noise_refiner|context_refiner)[._]\d+[._](?:attention|feed_forward|adaLN_modulation)[._]"
 )

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from portrait.arrays import LARGEST_SIDE, SMALLEST_SIDE, Image, Mask, Points
 from portrait.errors import UserError
 from portrait.generation.options import picture_hash
+from portrait.numbers import read_integer
 
 EditKind: TypeAlias = Literal["variations", "change", "repaint", "extend", "instruct"]
 """Other seeds; an addition to the prompt; inpainting of a part; outpainting to another aspect ratio; a change that words
@@ -130,11 +131,11 @@ def _pictures_of(hashes: Sequence[str], pictures: Mapping[str, Image]) -> tuple[
 
 def parse_shape(text: str) -> tuple[int, int]:
     """Two numbers of an aspect ratio such as `16:9`; raises `UserError` (`bad_edit`)."""
-    width, colon, height = text.partition(":")
-    plain = all(side.isdecimal() and len(side) <= 8 for side in (width, height))
-    if not colon or not plain or not 0 < int(width) * int(height) < 10**8:
+    wide, _, tall = text.partition(":")
+    width, height = read_integer(wide), read_integer(tall)
+    if not width or not height:
         raise UserError("bad_edit", f"{text!r} is not a shape. Give width to height, such as 16:9.")
-    return int(width), int(height)
+    return width, height
 
 
 def check_shape(shape: tuple[int, int] | None, width: int, height: int) -> None:

@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 
 TimestepSpacing: TypeAlias = Literal["", "leading", "linspace", "trailing"]
 """diffusers' name for which of the training's timesteps are sampled; empty for the base's own."""
+MOST = 1_000
+"""The most that a number of steps or a scale of guidance may be: diffusion trains with as many steps."""
 PredictionType: TypeAlias = Literal["", "epsilon", "v_prediction"]
 
 
@@ -83,6 +85,6 @@ def read_facts(facts: Mapping[str, object]) -> SamplingFacts:
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise ValueError(f"{name} is a number from 0 on, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
+        raise ValueError(f"{name} is a number from 0 to {MOST:,}, not {value!r}")
     return float(value)

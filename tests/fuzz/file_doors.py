@@ -179,7 +179,16 @@ LORA = {
         "data_offsets": [32, 64],
     },
 }
-
+FLUX_LORA = {
+    f"lora_unet_double_blocks_0_img_attn_{name}.lora_{side}.weight": {
+        "dtype": "F32",
+        "shape": [4, 2],
+        "data_offsets": [at, at + 32],
+    }
+    for name in ("qkv", "proj")
+    for at, side in ((0, "down"), (32, "up"))
+}
+"""Names whose numbers are read."""
 
 LONG = (b"a = " + b"[" * 3000, b"a = " + b"{a = " * 3000, b"a = " + b"9" * 5000)
 """TOML that is nested deeper, and numbers that are longer, than Python reads."""
@@ -252,8 +261,8 @@ def doors() -> list[Door]:
         Door("pack of styles", pack | spoilt([_pack(STYLES[0], {"mine/picture.jpg": JPEG})]), _import_pack, share=0.5),
         Door("styles of other tools", others, _import_styles, kept=(HALF_A_LETTER, NO_NUMBER)),
         Door("manifest", altered([MANIFEST]).map(toml) | spoilt([toml(MANIFEST)], TEXTS), _manifest, kept=LONG),
-        Door("weights", altered([LORA]).map(weights) | spoilt([weights(LORA)]), _weights, kept=(ENDLESS,)),
-        Door("LoRA", altered([LORA]).map(weights) | spoilt([weights(LORA)]), _lora),
+        Door("weights", altered([LORA, FLUX_LORA]).map(weights) | spoilt([weights(LORA)]), _weights, kept=(ENDLESS,)),
+        Door("LoRA", altered([LORA, FLUX_LORA]).map(weights) | spoilt([weights(LORA)]), _lora),
         Door(
             "settings",
             st.tuples(altered([SETTINGS]).map(toml) | spoilt([toml(SETTINGS)], TEXTS), variables),

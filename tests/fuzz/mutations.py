@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -128,13 +129,15 @@ def altered(draw: Callable[[st.SearchStrategy[Any]], Any], trees: Sequence[Any])
         place, key = _place(tree, draw(st.lists(st.integers(0, 1 << 16), min_size=1, max_size=6)))
         if place is None:
             return draw(TREES)
-        kind = draw(st.sampled_from(("other", "other", "other", "gone", "more")))
+        kind = draw(st.sampled_from(("other", "other", "other", "gone", "more", "longer")))
         if kind == "other":
             place[key] = draw(TREES)
         elif kind == "gone":
             del place[key]
         elif isinstance(place, list):
             place.insert(key, copy.deepcopy(place[key]))
+        elif kind == "longer":
+            place[re.sub("[0-9]+", "9" * 5000, str(key), count=1)] = place.pop(key)
         else:
             place[f"{key}{draw(st.text(max_size=3))}"] = draw(TREES)
     return tree

@@ -5,11 +5,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from app.commands import make
+from app.commands import make, models
 from app.terminal import controls
 from pipelines.idphotos import presets
 from pipelines.marks import xmp
 from portrait.generation import edits, prompts, refused_words
+from portrait.idphoto_spec import IdPhotoSpec
 from portrait.photos.names import distinct_names, find_named
 from portrait.traits import parse_traits
 from templates.lint import lint_fields
@@ -37,6 +38,13 @@ def _prompt(content: bytes, folder: Path) -> None:
     lint_fields(parse_style(studio))
 
 
+def _own_rule(name: str, given: Any) -> None:
+    known, sized = presets.load_presets(), name == "size"
+    spec = IdPhotoSpec(*given) if sized else IdPhotoSpec(kilobytes=given)
+    for preset in known.preset[:3]:
+        presets.apply_spec(preset, spec)
+
+
 COMMANDS = {
     "face": lambda text: make.parse_faces([text]),
     "size": make.parse_size,
@@ -47,8 +55,9 @@ COMMANDS = {
     "blocks": lambda text: controls.parse_drawing_options([], [text], 0, None),
     "hint": lambda text: controls.parse_controls([text]),
     "shape": edits.parse_shape,
-    "photo size": presets.parse_size,
-    "kilobytes": presets.parse_kilobytes,
+    "photo size": lambda text: _own_rule("size", presets.parse_size(text)),
+    "kilobytes": lambda text: _own_rule("kilobytes", presets.parse_kilobytes(text)),
+    "fact": lambda text: models.parse_facts([text]),
     "gap": presets.parse_gap,
     "traits": lambda text: parse_traits([text]),
     "colour": lambda text: presets.load_presets().background_color(presets.load_presets().find("de-passport"), text),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from app.session import query
+from portrait.numbers import read_integer
 from tasks.client.portraits import PortraitFilters, PortraitSort
 
 PAGE = 16
@@ -54,10 +55,9 @@ class PortraitList:
 
 def list_of_address() -> PortraitList:
     """The list that the address of the page names; what is not understood in it counts as not said."""
-    sort, shown = query("sort"), query("shown")
+    sort, shown = query("sort"), read_integer(query("shown")) or PAGE
     known: Mapping[str, Arrangement] = {each: each for each in ARRANGEMENTS}
     arrangement = known.get(sort, ARRANGEMENTS[0])
-    number = int(shown) if shown.isdecimal() and len(shown) < 5 else PAGE
     return PortraitList(
-        query("person"), query("order"), arrangement, bool(query("favourites")), min(MAX_SHOWN, max(PAGE, number))
+        query("person"), query("order"), arrangement, bool(query("favourites")), min(MAX_SHOWN, max(PAGE, shown))
     )

@@ -15,6 +15,7 @@ from app.people.ordering.choices import StyleChoice
 from app.people.ordering.faces import Assignment, assign_faces
 from app.session import client, get_state, set_state, switch_page, translate
 from portrait.errors import UserError
+from portrait.numbers import read_integer
 from tasks import schemas
 
 COUNTS = (1, 2, 4, 8)
@@ -172,10 +173,9 @@ def _show_refused(refused: Sequence[Mapping[str, object]], ready: Sequence[Style
     """Say which styles were refused and why, and that nothing was placed."""
     lines = []
     for each in refused:
-        number = str(each["where"]).removeprefix(_WHERE).partition(".")[0]
-        known = number.isdecimal() and int(number) < len(ready)
+        number = read_integer(str(each["where"]).removeprefix(_WHERE).partition(".")[0], len(ready) - 1)
         why = errors.error_message(str(each.get("code", "")), str(each.get("message", "")))
-        lines.append(translate("create.refused_one", style=ready[int(number)].name, why=why) if known else why)
+        lines.append(translate("create.refused_one", style=ready[number].name, why=why) if number is not None else why)
     text = "".join(f"\n- {markdown.plain(line)}" for line in lines)
     st.warning(f"{translate('create.refused')}\n{text}", icon=":material/info:")
 

@@ -33,7 +33,7 @@ SLOPE, SHARE = 0.2, 0.2
 """Slope of the leaky ReLU, and the share of a block that is added, of RRDBNet (Wang and others, 2018)."""
 TILING = Tiling(side=256, margin=20, feather=16, step=4)
 """As `realesrgan` has it; networks fold at most 4×4 pixels into one."""
-OLD_NAMES = re.compile(r"model\.1\.sub\.(\d+)\.(?:RDB(\d)\.conv(\d)\.0\.)?(weight|bias)")
+OLD_NAMES = re.compile(r"model\.1\.sub\.(\d{1,4})\.(?:RDB(\d)\.conv(\d)\.0\.)?(weight|bias)")
 """ESRGAN's own names of the body: blocks, and the convolution after them."""
 
 
@@ -151,7 +151,7 @@ def _with_own_names(weights: Weights) -> Network:
 def _from_old_names(weights: Weights) -> Network:
     """ESRGAN's own names: `model.0`, the blocks in `model.1.sub`, and numbered convolutions, of which the last two end it."""
     blocks = max(int(found[1]) for name in weights if (found := OLD_NAMES.fullmatch(name)))
-    tail = sorted({int(name.split(".")[1]) for name in weights if re.fullmatch(r"model\.\d+\.weight", name)} - {0})
+    tail = sorted({int(name.split(".")[1]) for name in weights if re.fullmatch(r"model\.\d{1,4}\.weight", name)} - {0})
     ups = {number: f"conv_up{at}" for at, number in enumerate(tail[:-2], 1)}
     names = {f"model.{number}": name for number, name in ups.items()}
     names |= {"model.0": "conv_first", f"model.{tail[-2]}": "conv_hr", f"model.{tail[-1]}": "conv_last"}

@@ -32,8 +32,11 @@ def test_presets_are_listed_with_their_sources() -> None:
         (["--size", "90x120mm", "--sheet", "5in"], "paper_too_small"),
         (["--size", "35x45"], "bad_size"),
         (["--size", "3500x4500mm"], "bad_size"),
+        (["--size", f"{'9' * 400}x45mm"], "bad_size"),
+        (["--size", "0x45mm"], "bad_size"),
         (["--kilobytes", "few"], "bad_file_size"),
         (["--kilobytes", "50-20"], "bad_file_size"),
+        (["--kilobytes", "9" * 400], "bad_file_size"),
         (["--sheet", "10x15", "--gap", "wide"], "bad_size"),
     ],
 )

@@ -328,7 +328,9 @@ def test_options_of_the_drawing_are_read_by_name() -> None:
     }
     for wrong, says in (
         (["steps=x"], "steps cannot be 'x'. Give a whole number from 0 on."),
+        ([f"steps={'9' * 5000}"], "Give a whole number from 0 on."),
         (["guidance=nan"], "Give a number from 0 on."),
+        ([f"guidance={'9' * 400}"], "Give a number from 0 on."),
         (["freeu=1"], "Give yes or no."),
         (["speed=1"], "Names, each once: vae, few_steps, scheduler"),
         (["steps=1", "steps=2"], "each once"),

@@ -118,9 +118,12 @@ def doctors(store: Path) -> list[tuple[str, bool, str, str]]:
     return [(each.name, each.ok, each.found, each.mend) for each in doctor._own_models(settings)]
 
 
+WORDS = ("--licence", "CC-BY-4.0", "--commercial", "ask")
+
+
 def test_a_model_of_ones_own_is_added_listed_checked_and_removed(tmp_path: Path, store: Path) -> None:
     lora = write_lora(tmp_path / "Film.safetensors", "sdxl")
-    words = ("--kind", "lora", "--licence", "CC-BY-4.0", "--commercial", "ask", "--steps", "4", "--spacing", "trailing")
+    words = ("--kind", "lora", *WORDS, "--steps", "4", "--spacing", "trailing")
     added = run("add", "film-look", str(lora), *words, "--json")
     assert added.exit_code == 0
     told = document(added)["added"]
@@ -150,3 +153,11 @@ def test_a_model_of_ones_own_is_added_listed_checked_and_removed(tmp_path: Path,
     assert document(run("remove", "film-look", "--json")) == {"removed": "film-look"}
     assert not (store / "film-look").exists()
     assert run("add", "film").exit_code == 2
+
+
+@pytest.mark.parametrize("fact", [f"steps={'9' * 400}", "steps=1001", f"max_guidance={'9' * 5000}", "guidance=nan"])
+def test_a_fact_that_no_number_can_be_is_refused(tmp_path: Path, fact: str) -> None:
+    lora = write_lora(tmp_path / "look.safetensors")
+    refused = run("add", "look", str(lora), "--kind", "lora", *WORDS, "--fact", fact, "--json")
+    assert refused.exit_code == 4
+    assert document(refused)["error"]["code"] == "bad_model"

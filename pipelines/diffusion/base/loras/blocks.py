@@ -13,7 +13,7 @@ from pipelines.diffusion.base.parts import single_file
 from portrait.errors import UserError
 
 BASE_BLOCK = "BASE"
-BLOCK = re.compile(r"(input|middle|output)_blocks?\.(?:(\d+)\.)?")
+BLOCK = re.compile(r"(input|middle|output)_blocks?\.(?:(\d{1,4})\.)?")
 PREFIXES = {"input": "IN", "middle": "M", "output": "OUT"}
 
 
