@@ -31,6 +31,7 @@ from tasks.ledger.tables import (
     templates,
     training_sets,
     turns,
+    waiting,
 )
 
 Verdicts: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -72,14 +73,13 @@ class JobQueue(Repository):
             if not self.database.sqlite:
                 # Claims of one queue take turns, or two at once would serve the same owner twice.
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_QUEUE_LOCKS, sa.func.hashtext(queue))))
-            waiting = (jobs.c.queue == queue) & (jobs.c.state == "queued")
-            needs = connection.scalars(sa.select(jobs.c.needs).where(waiting).distinct())
+            needs = connection.scalars(_NEEDS, {"queue": queue})
             claimable = [each for each in needs if set(each.split()) <= set(abilities)]
             if not claimable:
                 return None
             preferred = [each for each in claimable if base and states.base_of(each.split()) == base]
             take = partial(_claim, preferred=preferred, worker=worker, queue=queue, now=now, lease=lease)
-            claimable_jobs = waiting & jobs.c.needs.in_(claimable)
+            claimable_jobs = (jobs.c.queue == queue) & _QUEUED & jobs.c.needs.in_(claimable)
             line = {"queue": queue, "needs": claimable, "preferred": preferred}
             while (row := _take_first(connection, claimable_jobs, line, take)) is not None:
                 job = transitions.job_from_row(row)
@@ -200,23 +200,26 @@ class JobQueue(Repository):
 
     def expire(self, now: float, older_than: float) -> list[Job]:
         """End the queued jobs that were created before `older_than`; returns them."""
-        late = (jobs.c.state == "queued") & (jobs.c.created < older_than)
+        late = _QUEUED & (jobs.c.created < older_than)
         return self._change_each(late, lambda job: states.expire(job, now) if job.state == "queued" else job, now)
 
     def count_waiting(self) -> dict[str, int]:
         """Count the queued jobs by queue."""
-        return self._by_queue(sa.func.count())
+        counted = sa.select(jobs.c.queue, sa.func.count()).where(_QUEUED).group_by(jobs.c.queue)
+        with self.database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(counted)}
 
     def oldest_waiting(self) -> dict[str, float]:
         """Return when the oldest queued job of each queue was created."""
-        return self._by_queue(sa.func.min(jobs.c.created))
+        oldest = sa.select(waiting.c.queue, sa.func.min(waiting.c.since)).group_by(waiting.c.queue)
+        with self.database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(oldest)}
 
     def waits_since(self, queue: str, abilities: Collection[str]) -> float | None:
         """Return when the oldest queued job of a queue was created that a worker with these abilities can do, or None."""
-        waiting = (jobs.c.queue == queue) & (jobs.c.state == "queued")
-        oldest = sa.select(jobs.c.needs, sa.func.min(jobs.c.created)).where(waiting).group_by(jobs.c.needs)
+        oldest = sa.select(waiting.c.needs, sa.func.min(waiting.c.since)).where(waiting.c.queue == queue)
         with self.database.read() as connection:
-            rows = connection.execute(oldest).all()
+            rows = connection.execute(oldest.group_by(waiting.c.needs)).all()
         return min((since for needs, since in rows if set(needs.split()) <= set(abilities)), default=None)
 
     def is_leased(self, id: str, token: str) -> bool:
@@ -232,12 +235,6 @@ class JobQueue(Repository):
             pruned = [transitions.job_from_row(row) for row in connection.execute(chosen.limit(most))]
             connection.execute(sa.delete(jobs).where(jobs.c.id.in_([job.id for job in pruned])))
         return pruned
-
-    def _by_queue(self, value: sa.ColumnElement[Any]) -> dict[str, Any]:
-        """Return a value of the queued jobs by queue."""
-        chosen = sa.select(jobs.c.queue, value).where(jobs.c.state == "queued").group_by(jobs.c.queue)
-        with self.database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(chosen)}
 
     def _change_leased(self, job: Job, transition: transitions.Transition, now: float) -> Job:
         with self.database.write() as connection:
@@ -267,50 +264,46 @@ def _take_first(
     take: Callable[[sa.ColumnElement[bool]], ReturningUpdate[Any]],
 ) -> sa.Row[Any] | None:
     """Claim the first of the waiting jobs that fulfil a condition, or None; `line` are the parameters of `_FIRST`."""
-    first = connection.execute(_FIRST, line).all()
-    if not first:
+    first = connection.execute(_FIRST, line).first()
+    if first is None:
         return None
-    same = (jobs.c.priority == first[0].priority) & (jobs.c.created == first[0].oldest)
-    theirs = jobs.c.owner.in_([row.owner for row in first]) & (_others(line["preferred"]) == first[0].others)
-    row = connection.execute(take(condition & same & theirs)).first()
+    same = (jobs.c.priority == first.priority) & (jobs.c.owner == first.owner) & (jobs.c.created == first.since)
+    row = connection.execute(take(condition & same)).first()
     # Somebody may hold that one just now, to cancel it.
     return row if row is not None else connection.execute(take(condition)).first()
 
 
-def _others(preferred: Any) -> sa.ColumnElement[int]:
-    """1 for the jobs that are not preferred, by their needs."""
-    return sa.case((jobs.c.needs.in_(preferred), 0), else_=1)
+def _others(needs: sa.ColumnElement[str], preferred: Any) -> sa.ColumnElement[int]:
+    """1 for the needs that are not preferred."""
+    return sa.case((needs.in_(preferred), 0), else_=1)
 
 
 def _first_in_line() -> "sa.Select[*tuple[Any, ...]]":
-    """Select whose turn it is in a queue among the jobs with some needs; several owners where it is that of each.
-
-    It is read from the index of waiting jobs alone: of ten thousand none is looked at.
-    """
+    """Select whose turn it is in a queue among the jobs with some needs, and since when the oldest of them waits."""
     queue, needs, preferred = (
         sa.bindparam("queue"),
         sa.bindparam("needs", expanding=True),
         sa.bindparam("preferred", expanding=True),
     )
-    others, oldest = _others(preferred).label("others"), sa.func.min(jobs.c.created).label("oldest")
-    waiting = (jobs.c.queue == queue) & (jobs.c.state == "queued") & jobs.c.needs.in_(needs)
-    chosen = sa.select(jobs.c.owner, jobs.c.priority, others, oldest).where(waiting)
-    line = chosen.group_by(jobs.c.owner, jobs.c.priority, others).subquery()
-    order = (line.c.priority.desc(), line.c.others, sa.func.coalesce(turns.c.served, 0), line.c.oldest)
-    ranked = sa.select(line, sa.func.rank().over(order_by=order).label("place"))
-    ranked = ranked.outerjoin(turns, (turns.c.owner == line.c.owner) & (turns.c.queue == queue)).subquery()
-    return sa.select(ranked).where(ranked.c.place == 1)
+    order = (waiting.c.priority.desc(), _others(waiting.c.needs, preferred), sa.func.coalesce(turns.c.served, 0))
+    chosen = sa.select(waiting.c.priority, waiting.c.owner, waiting.c.since)
+    chosen = chosen.outerjoin(turns, (turns.c.owner == waiting.c.owner) & (turns.c.queue == queue))
+    chosen = chosen.where(waiting.c.queue == queue, waiting.c.needs.in_(needs))
+    return chosen.order_by(*order, waiting.c.since, waiting.c.owner).limit(1)
 
 
+# Made once: to put a statement together takes longer than to have it answered. That a job waits is written out: PostgreSQL
+# takes its index of what waits only where no value says so.
+_QUEUED = jobs.c.state == sa.literal_column("'queued'")
+_NEEDS = sa.select(waiting.c.needs).where(waiting.c.queue == sa.bindparam("queue")).distinct()
 _FIRST = _first_in_line()
-"""Made once: it takes as long to be put together as to be answered."""
 
 
 def _claim(
     condition: sa.ColumnElement[bool], preferred: Sequence[str], worker: str, queue: str, now: float, lease: float
 ) -> ReturningUpdate[Any]:
     """The claim of the first of the waiting jobs that fulfil a condition; `preferred` are the needs of those that go before."""
-    others = _others(preferred)
+    others = _others(jobs.c.needs, preferred)
     best = (
         sa.select(jobs.c.id)
         .outerjoin(turns, (turns.c.owner == jobs.c.owner) & (turns.c.queue == queue))
@@ -320,7 +313,7 @@ def _claim(
         .with_for_update(of=jobs, skip_locked=True)
     )
     values = {"token": secrets.token_hex(16), "worker": worker, "lease_until": now + lease, "started": now}
-    claimed = sa.update(jobs).where(jobs.c.id == best.scalar_subquery(), jobs.c.state == "queued")
+    claimed = sa.update(jobs).where(jobs.c.id == best.scalar_subquery(), _QUEUED)
     return claimed.values(values | {"state": "running", "finished": None}).returning(jobs)
 
 

@@ -17,8 +17,8 @@ from sqlalchemy.exc import SAWarning
 Row: TypeAlias = Mapping[str, Any]
 BATCH = 500
 """Rows that are in memory at once."""
-NOT_ROWS = ("alembic_version", "holdings")
-"""Tables of the migrations themselves, and what triggers count of the others wherever these are written."""
+NOT_ROWS = ("alembic_version", "holdings", "waiting")
+"""The table of the migrations themselves, and what triggers keep of the others wherever these are written."""
 
 
 @dataclass(slots=True)

@@ -105,6 +105,7 @@ def test_no_later_migration_loses_what_a_copied_table_loses(ledger: Ledger) -> N
             connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type IN ('trigger', 'index')").scalars()
         )
     triggers = {f"holdings_of_{table}_{event}" for table in COUNTED for event in ("insert", "update", "delete")}
+    triggers |= {"waiting_insert", "waiting_delete", "waiting_before_update", "waiting_after_update"}
     assert triggers | {"ix_portraits_alike", "ix_portraits_marked", "ix_jobs_active"} <= made
 
 
