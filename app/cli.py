@@ -96,8 +96,6 @@ def options(
 
 def main() -> None:
     """Entry point of the console script."""
-    # Matting compiles itself on its first use: the result is cached in $PORTRAIT_HOME, not in the installed packages.
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(home() / "cache" / "numba"))
     with cli_output(False):
         _prepare_files()
     app()
@@ -106,8 +104,10 @@ def main() -> None:
 def _prepare_files() -> None:
     """Keep what this command writes, and the processes that it starts, from other users of the machine."""
     try:
-        tasks = load_installation().tasks
+        place, tasks = home(), load_installation().tasks
     except OperatorError:
         prepare_process(FileSettings())  # the command says what is wrong with the settings
     else:
-        prepare_process(tasks.files, installation_paths(home(), tasks.data))
+        # Matting compiles itself on its first use: the result is cached in $PORTRAIT_HOME, not in the installed packages.
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(place / "cache" / "numba"))
+        prepare_process(tasks.files, installation_paths(place, tasks.data))

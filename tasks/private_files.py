@@ -82,8 +82,16 @@ def _is_ours(path: Path) -> bool:
         found = path.stat()
     except OSError:
         return False
-    shared = found.st_mode & stat.S_ISVTX or path in (Path(path.anchor), Path.home())
+    shared = found.st_mode & stat.S_ISVTX or path in (Path(path.anchor), _users_home())
     return found.st_uid == os.geteuid() and not shared
+
+
+def _users_home() -> Path | None:
+    """The home of this user, whom a container may know by a number alone."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
 
 
 def _set_mode(path: Path, settings: FileSettings) -> None:

@@ -103,8 +103,17 @@ class Installation:
 
 
 def home(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder that holds everything the program stores."""
-    return Path(environment.get("PORTRAIT_HOME") or "~/.portrait").expanduser().absolute()
+    """Return the folder that holds everything the program stores; raises `OperatorError` (`bad_settings`)."""
+    return _expand("PORTRAIT_HOME", environment.get("PORTRAIT_HOME") or "~/.portrait").absolute()
+
+
+def _expand(variable: str, path: str) -> Path:
+    """Read a `~` as a user's home; raises `OperatorError` (`bad_settings`) for one who has none here."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        sentence = f"{path} cannot be found: that user has no home on this machine. Set {variable} to a whole path."
+        raise OperatorError("bad_settings", sentence) from error
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -144,9 +153,9 @@ def _take_hub_variables(models: dict[str, Any], environment: Mapping[str, str]) 
     """Take what is set for Hugging Face's own programs, where no setting says it."""
     if endpoint := environment.get("HF_ENDPOINT"):
         models.setdefault("hub", endpoint.rstrip("/"))
-    home_cache = f"{environment['HF_HOME']}/hub" if environment.get("HF_HOME") else ""
-    if cache := environment.get("HF_HUB_CACHE") or home_cache:
-        models.setdefault("hub_cache", str(Path(cache).expanduser()))
+    for variable, folder in (("HF_HUB_CACHE", "."), ("HF_HOME", "hub")):
+        if place := environment.get(variable):
+            models.setdefault("hub_cache", str(_expand(variable, place) / folder))
 
 
 def _refuse_secrets(tree: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -45,7 +46,9 @@ def files_of(name: str, kind: ModelKind, given: str, settings: ModelStoreSetting
         return _from_hub(kind, given, settings)
     if is_remote(given):
         return (_from_url(name, given),)
-    path = Path(given).expanduser().absolute()
+    with suppress(RuntimeError):  # the home of a user who is none here, which is told as any file that is not there
+        given = str(Path(given).expanduser())
+    path = Path(given).absolute()
     if path.is_file():
         return (ModelFile(_weights_name(path.name, name), (Source("file", str(path)),)),)
     if path.is_dir():

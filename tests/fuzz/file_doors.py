@@ -268,7 +268,7 @@ def doors() -> list[Door]:
             st.tuples(altered([SETTINGS]).map(toml) | spoilt([toml(SETTINGS)], TEXTS), variables),
             _settings,
             share=0.3,
-            kept=tuple((each, {}) for each in LONG),
+            kept=(*((each, {}) for each in LONG), (b"", {"HF_HOME": "~0"})),
         ),
         Door("training set", altered([SET]) | TREES, _set, share=0.5),
         Door("identity", altered([IDENTITY]) | TREES, _identity, share=0.5, kept=TOO_LARGE),

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from portrait.errors import OperatorError
-from tasks import settings
+from tasks import private_files, settings
 from tasks.settings import load, load_installation
 
 
@@ -172,3 +172,21 @@ def test_what_reads_settings_is_made_once(home: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(settings, "TypeAdapter", None)
     monkeypatch.setenv("PORTRAIT_TASKS__LEASE__SECONDS", "7")
     assert (first.tasks.lease.seconds, load_installation().tasks.lease.seconds) == (60, 7)
+
+
+@pytest.mark.parametrize("variable", ["PORTRAIT_HOME", "HF_HOME", "HF_HUB_CACHE"])
+def test_the_home_of_nobody_is_named_with_its_variable(tmp_path: Path, variable: str) -> None:
+    with pytest.raises(OperatorError, match=rf"^~nobody-here/x .* Set {variable} to a whole path\.$") as caught:
+        load({"PORTRAIT_HOME": str(tmp_path), variable: "~nobody-here/x"})
+    assert caught.value.code == "bad_settings"
+
+
+def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Containers run as numbers that no user has."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with pytest.raises(OperatorError, match="Set PORTRAIT_HOME to a whole path"):
+        settings.home({})
+    assert settings.home({"PORTRAIT_HOME": str(tmp_path)}) == tmp_path
+    assert not private_files._is_ours(tmp_path / "gone")
+    assert private_files._is_ours(tmp_path)

@@ -115,6 +115,7 @@ def test_names_are_taken_once_replaced_on_request_and_removed(tmp_path: Path) ->
         ({"licence": " "}, "bad_model"),
         ({"page": "javascript:alert(1)"}, "bad_model"),
         ({"source": "nowhere.safetensors"}, "bad_model_source"),
+        ({"source": "~nobody-here/x.safetensors"}, "bad_model_source"),
         ({"source": "hub:nobody"}, "bad_model_source"),
         ({"source": "https://user:secret@example.org/x.safetensors"}, "bad_model_source"),
         ({"commercial": "no"}, "licence_refused"),
