@@ -80,7 +80,8 @@ class Contents:
 
 def detect_transformer(tensors: Mapping[str, Tensor]) -> Contents | None:
     """Find out which transformer a file is, or for which a LoRA was made; None where it is of none that is told here."""
-    shapes = {_PREFIX.sub("", name): tensor.shape for name, tensor in tensors.items()}
+    full = {name: tensor.shape for name, tensor in tensors.items() if tensor.shape and min(tensor.shape)}
+    shapes = {_PREFIX.sub("", name): shape for name, shape in full.items()}
     if any(LORA_NAMES.search(name) for name in tensors):
         return _lora(shapes)
     return _flux2(shapes) or _transformer(shapes)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from portrait.types import Portrait
 from tasks.files import Files
 from tasks.jobs import Job
 from tasks.ledger.database import new_id
@@ -17,6 +16,7 @@ from tasks.telemetry import tracing
 
 if TYPE_CHECKING:
     from pipelines.deliver import Deliver
+    from portrait.types import Portrait
 
 SWEPT_SECONDS = 7 * 86_400.0
 """Folders of jobs that were written within so many seconds are looked through for files that belong to no portrait."""
@@ -35,9 +35,9 @@ class PortraitDelivery:
     write: "Deliver"
     began: float
     """One time for all portraits of the run, or the later ones would sort as newer."""
-    _rows: dict[Portrait, PortraitRow] = field(default_factory=dict)
+    _rows: "dict[Portrait, PortraitRow]" = field(default_factory=dict)
 
-    def __call__(self, portrait: Portrait) -> PortraitRow:
+    def __call__(self, portrait: "Portrait") -> PortraitRow:
         """Write a portrait's file and row, which appear together or not at all; one that was delivered before stays.
 
         Raises `Cancelled`, `LeaseLost`, `UserError` where consent does not hold any more, `OperatorError` (`disk_full` …).
@@ -47,7 +47,7 @@ class PortraitDelivery:
                 self._rows[portrait] = self._deliver(portrait, len(self._rows) + 1)
         return self._rows[portrait]
 
-    def _deliver(self, portrait: Portrait, number: int) -> PortraitRow:
+    def _deliver(self, portrait: "Portrait", number: int) -> PortraitRow:
         id = new_id("portrait", self.began, number)  # the best portrait of a job sorts as its newest
         file = self.write(portrait, self.staged / f"{number:02}", str(self.job.params.get("mark", id)))
         row = results.portrait_row(self.job, (number, id), portrait, file, self.began)

@@ -2,21 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from portrait.types import Box, PersonQuestion, Portrait, StylePicture
 from tasks.jobs import Job
 from tasks.ledger.queue import Outcome, Verdicts
 from tasks.ledger.rows import PortraitRow
 
+if TYPE_CHECKING:  # the keeper imports this file, and does not load numpy for it
+    from portrait.types import Box, PersonQuestion, Portrait, StylePicture
 
-def to_shares(box: Box, width: int, height: int) -> dict[str, float]:
+
+def to_shares(box: "Box", width: int, height: int) -> dict[str, float]:
     """Convert a box into shares of the picture's width and height, 0..1."""
     sides = {"left": width, "top": height, "right": width, "bottom": height}
     return {name: round(min(1.0, max(0.0, getattr(box, name) / of)), 5) for name, of in sides.items()}
 
 
-def verdicts_by_selfie(photos: Sequence[Mapping[str, Any]], questions: Sequence[PersonQuestion] = ()) -> Verdicts:
+def verdicts_by_selfie(photos: Sequence[Mapping[str, Any]], questions: "Sequence[PersonQuestion]" = ()) -> Verdicts:
     """Index the result of `training_sets.photos_to_dicts` by the id of the selfie, which is the name of its file."""
     doubts = {name: number for number, each in enumerate(questions, 1) for name in each.unsure}
     return {
@@ -36,7 +38,7 @@ def verdicts_by_selfie(photos: Sequence[Mapping[str, Any]], questions: Sequence[
     }
 
 
-def faces_found(template: str, picture: StylePicture) -> Outcome:
+def faces_found(template: str, picture: "StylePicture") -> Outcome:
     """Return what a job says of an uploaded picture: its faces, numbered from the left, and where some may be missed."""
     height, width = picture.image.shape[:2]
     boxes = [to_shares(face.box, width, height) for face in picture.faces]
@@ -45,7 +47,7 @@ def faces_found(template: str, picture: StylePicture) -> Outcome:
     return Outcome(result, faces=(template, boxes))
 
 
-def portrait_row(job: Job, named: tuple[int, str], portrait: Portrait, file: Path, now: float) -> PortraitRow:
+def portrait_row(job: Job, named: tuple[int, str], portrait: "Portrait", file: Path, now: float) -> PortraitRow:
     """Build the row of a delivered file; `named` are its number in the job and its id."""
     number, id = named
     height, width = portrait.image.shape[:2]
@@ -73,7 +75,7 @@ def portrait_row(job: Job, named: tuple[int, str], portrait: Portrait, file: Pat
     )
 
 
-def _stored_recipe(portrait: Portrait) -> dict[str, Any]:
+def _stored_recipe(portrait: "Portrait") -> dict[str, Any]:
     """The recipe as the ledger keeps it: with the ids of the photos that were drawn from, which no file has."""
     photos = {str(place): name for place, name in portrait.reference_names.items()}
     return {**portrait.recipe, **({"photos": photos} if photos else {})}

@@ -156,11 +156,12 @@ class WorkerContext:
     def _create_runner(self, installation: Installation, flows: str) -> "JobRunner":
         """Create the runner of jobs, which loads engines and their libraries, and add the abilities to the worker's row."""
         from pipelines.guards.pictures import in_words
+        from tasks.queue.processes.readiness import find_abilities
         from tasks.queue.runner import JobRunner
 
         module, _, function = flows.partition(":")
         opened = getattr(importlib.import_module(module), function)(installation.flows)
-        found = opened.abilities()
+        found = find_abilities(opened)
         words = frozenset(word for word in found.words if queue_for(word) in (None, *self.row.queues))
         missing = {word: list(lines) for word, lines in found.missing.items()}
         missing |= {word: [NOT_SERVED.format(queue_for(word))] for word in found.words - words}

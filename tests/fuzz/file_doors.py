@@ -22,6 +22,7 @@ from templates.catalog import BUILTIN
 from tests import selfies
 from tests.fuzz.entering import Door
 from tests.fuzz.mutations import TEXTS, TREES, altered, spoilt, to_json
+from tests.pipelines.model_store.test_add import SINGLE, WHAT
 
 JPEG = selfies.jpeg(np.asarray(selfies.astronaut()[::8, ::8]))
 STYLES = [file.read_bytes() for file in sorted(BUILTIN.glob("*/style.toml"))[::6]]
@@ -179,22 +180,23 @@ LORA = {
         "data_offsets": [32, 64],
     },
 }
-FLUX_LORA = {
-    f"lora_unet_double_blocks_0_img_attn_{name}.lora_{side}.weight": {
-        "dtype": "F32",
-        "shape": [4, 2],
-        "data_offsets": [at, at + 32],
-    }
-    for name in ("qkv", "proj")
-    for at, side in ((0, "down"), (32, "up"))
-}
-"""Names whose numbers are read."""
+HEADERS = [
+    {name: {"dtype": dtype, "shape": list(shape), "data_offsets": [0, 64]} for name, (dtype, shape) in headers.items()}
+    for headers, *_ in WHAT.values()
+]
+"""Headers of every kind that is told from its names and shapes."""
 
 LONG = (b"a = " + b"[" * 3000, b"a = " + b"{a = " * 3000, b"a = " + b"9" * 5000)
 """TOML that is nested deeper, and numbers that are longer, than Python reads."""
 NO_NUMBER = ("gown.json", json.dumps({**FACECHAIN, "img": float("inf")}).encode())
 HALF_A_LETTER = ("gown.json", json.dumps({**FACECHAIN, "\ud800": 1}).encode())
 ENDLESS = weights({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, float("inf")]}})
+EMPTY = weights(
+    {
+        SINGLE.format(side): {"dtype": "F32", "shape": shape, "data_offsets": [0, 64]}
+        for side, shape in (("down", [4, 0]), ("up", [4, 2]))
+    }
+)
 TOO_LARGE = tuple({**IDENTITY, "likeness": {"dlib": each}} for each in ([10**400], [3.5e38], 3.5e38))
 
 
@@ -261,8 +263,10 @@ def doors() -> list[Door]:
         Door("pack of styles", pack | spoilt([_pack(STYLES[0], {"mine/picture.jpg": JPEG})]), _import_pack, share=0.5),
         Door("styles of other tools", others, _import_styles, kept=(HALF_A_LETTER, NO_NUMBER)),
         Door("manifest", altered([MANIFEST]).map(toml) | spoilt([toml(MANIFEST)], TEXTS), _manifest, kept=LONG),
-        Door("weights", altered([LORA, FLUX_LORA]).map(weights) | spoilt([weights(LORA)]), _weights, kept=(ENDLESS,)),
-        Door("LoRA", altered([LORA, FLUX_LORA]).map(weights) | spoilt([weights(LORA)]), _lora),
+        Door(
+            "weights", altered([LORA, *HEADERS]).map(weights) | spoilt([weights(LORA)]), _weights, kept=(ENDLESS, EMPTY)
+        ),
+        Door("LoRA", altered([LORA, *HEADERS]).map(weights) | spoilt([weights(LORA)]), _lora),
         Door(
             "settings",
             st.tuples(altered([SETTINGS]).map(toml) | spoilt([toml(SETTINGS)], TEXTS), variables),

@@ -359,6 +359,8 @@ WHAT: dict[str, tuple[Headers, str | None, str]] = {
     "lumina-lora": ({f"diffusion_model.{LAYER}.qkv.lora_A.weight": ("BF16", (4, 2304))}, None, ""),
     "zimage-controlnet": ({"control_layers.0.attention.to_q.weight": ("BF16", (8, 8))}, None, ""),
     "animatediff": ({"down_blocks.0.motion_modules.0.proj_in.weight": ("F16", (8, 8))}, None, ""),
+    "empty": ({SINGLE.format("down"): ("F16", (4, 0)), SINGLE.format("up"): ("F16", (56, 4))}, None, ""),
+    "flux2-scalar": ({MODULATION: ("BF16", (18, 6)), "img_in.weight": ("BF16", ())}, "base", "flux2"),
     "unknown": ({"text_model.embeddings.position_embedding.weight": ("F16", (2, 2))}, None, ""),
 }
 

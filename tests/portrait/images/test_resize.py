@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from portrait.images import resize
 from portrait.images.filters import mirrored_blur_strips
 from portrait.images.resize import STRIP_ROWS, enlarged_strips, shrink_strips, strips
 
@@ -14,6 +15,7 @@ def noise(*shape: int) -> np.ndarray:
     return (np.random.default_rng(0).random(shape) * 255).astype(np.float32)
 
 
+@pytest.mark.parametrize("whole", [0, resize.WHOLE_VALUES])
 @pytest.mark.parametrize("enlarging", [cv2.INTER_LINEAR, cv2.INTER_CUBIC])
 @pytest.mark.parametrize(
     ("small", "large"),
@@ -25,7 +27,10 @@ def noise(*shape: int) -> np.ndarray:
         ((1, 1, 3), (70, 5)),
     ],
 )
-def test_strips_of_an_enlarged_picture(small: tuple[int, ...], large: tuple[int, int], enlarging: int) -> None:
+def test_strips_of_an_enlarged_picture(
+    small: tuple[int, ...], large: tuple[int, int], enlarging: int, whole: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resize, "WHOLE_VALUES", whole)
     values = noise(*small)
     found = list(enlarged_strips(values, large, enlarging))
     assert [part for part, _ in found] == list(strips(large[0]))
