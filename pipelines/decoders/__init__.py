@@ -15,12 +15,12 @@ from typing import Any, cast
 import numpy as np
 import PIL.Image
 import pillow_heif
-import pyvips
 from numpy.typing import NDArray
 from PIL import PngImagePlugin
 
-from pipelines.decoders import containers, extra
+from pipelines.decoders import containers, extra, libvips
 from pipelines.decoders.containers import File
+from pipelines.decoders.libvips import pyvips, rows_a_strip
 from pipelines.decoders.weights import Check, Weight
 from portrait.arrays import Size
 
@@ -28,8 +28,6 @@ ORIENTATION = 0x0112
 """EXIF's tag."""
 SCANS = 50
 """Scans of a JPEG. Cameras and programs write 1 to 12; each costs time for all pixels, however few bytes it has."""
-STRIP_PIXELS = 1 << 19
-"""Pixels of one strip of rows."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PILLOW = ("JPEG", "PNG", "HEIF", "AVIF", "TIFF", "GIF", "BMP")
 _WHOLE = ("AVIF", "TIFF", "GIF", "BMP", "JXL", "DNG")
@@ -47,7 +45,7 @@ BROKEN = (
     LookupError,
     ArithmeticError,
     RuntimeError,
-    pyvips.Error,
+    libvips.BROKEN,
 )
 """What the libraries raise on files that lie about their content."""
 
@@ -57,9 +55,6 @@ pillow_heif.options.DECODE_THREADS = 2
 # Pillow warns at half its bound and fails at twice it; `pictures` has one bound, checked before any pixel is decoded.
 PIL.Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000
-# What libvips keeps of earlier pictures, it would keep for nobody.
-pyvips.cache_set_max(0)
-
 
 JPEG, PNG = Weight(5, 0.3), Weight(5, 1)
 """A row at a time."""
@@ -175,7 +170,7 @@ def srgb_strips(picture: Picture) -> Iterator[NDArray[np.uint8]]:
 
     Raises what `BROKEN` lists.
     """
-    return _vips_rows(_load_jpeg(picture))
+    return libvips.rows_of(_load_jpeg(picture))
 
 
 def reduced_strips(picture: Picture, size: Size) -> Iterator[PIL.Image.Image]:
@@ -185,7 +180,7 @@ def reduced_strips(picture: Picture, size: Size) -> Iterator[PIL.Image.Image]:
     """
     if picture.format == "HEIF":
         opened = pillow_heif.open_heif(picture.file, convert_hdr_to_8bit=True)
-        loaded = _around(np.asarray(opened, np.uint8))
+        loaded = libvips.image_of(np.asarray(opened, np.uint8))
     elif picture.format == "WEBP":
         loaded = _load_webp(
             containers.content_of(picture.file), **_webp_scale(picture, size.width / picture.size.width)
@@ -197,24 +192,8 @@ def reduced_strips(picture: Picture, size: Size) -> Iterator[PIL.Image.Image]:
     return _vips_strips(loaded.resize(across, vscale=down, kernel="linear"), picture.mode)
 
 
-def rows_a_strip(width: int) -> int:
-    """Rows of one strip: a power of two."""
-    return 1 << (max(1, STRIP_PIXELS // width).bit_length() - 1)
-
-
-def _vips_rows(image: pyvips.Image) -> Iterator[NDArray[Any]]:
-    """The rows of a picture in strips of H×W×channels, of 8 or 16 bits."""
-    region, width = pyvips.Region.new(image), int(image.width)
-    rows = rows_a_strip(width)
-    for top in range(0, image.height, rows):
-        height = min(rows, image.height - top)
-        content = region.fetch(0, top, width, height)
-        values = np.frombuffer(content, np.uint16 if image.format == "ushort" else np.uint8)
-        yield values.reshape(height, width, image.bands)
-
-
 def _vips_strips(image: pyvips.Image, mode: str) -> Iterator[PIL.Image.Image]:
-    for values in _vips_rows(image):
+    for values in libvips.rows_of(image):
         if mode == "I;16":
             yield PIL.Image.fromarray(np.ascontiguousarray(values[..., 0]))
             continue
@@ -255,13 +234,6 @@ def _webp_strips(picture: Picture, side: int | None) -> Iterator[PIL.Image.Image
 def _webp_scale(picture: Picture, share: float) -> dict[str, float]:
     """libwebp's own way to reduce a picture, row by row, by the mean of the pixels below."""
     return {"scale": min(1.0, share)} if picture.scales_freely else {}
-
-
-def _around(pixels: NDArray[np.uint8]) -> pyvips.Image:
-    """libvips' picture of pixels, H×W×channels or H×W, which are not copied."""
-    height, width = pixels.shape[:2]
-    bands = pixels.shape[2] if pixels.ndim == 3 else 1
-    return pyvips.Image.new_from_memory(np.ascontiguousarray(pixels).data, width, height, bands, "uchar")
 
 
 def _heif_strips(picture: Picture) -> Iterator[PIL.Image.Image]:

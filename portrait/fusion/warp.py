@@ -28,6 +28,8 @@ MIRROR = _mirror()
 Grid = NDArray[np.float32]
 """R×C×2: where pixels on a coarse grid come from, in pixels of the source; see `dense`."""
 
+AT_ONCE = 512
+"""Places of a grid that are computed at a time, so that they stay in the cache."""
 _OVAL = list(OVAL)
 
 
@@ -166,24 +168,30 @@ def thin_plate_spline(target: Points, sources: Sequence[Points], shape: tuple[in
     at = target[:, :2].astype(np.float64) / unit
     count = len(at)
     system = np.zeros((count + 3, count + 3))
-    system[:count, :count] = _kernel(at, at) + 1e-4 * np.eye(count)  # stiffness that takes the network's jitter off
-    system[:count, count:] = np.column_stack([np.ones(count), at])
+    system[:count] = _plates(at, at)
+    system[:count, :count] += 1e-4 * np.eye(count)  # stiffness that takes the network's jitter off
     system[count:, :count] = system[:count, count:].T
     wanted = np.hstack([source[:, :2] for source in sources]).astype(np.float64)
     weights = np.linalg.solve(system, np.vstack([wanted, np.zeros((3, wanted.shape[1]))]))
     rows, columns = _ticks(shape, cells)
     grid = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2) / unit
-    plates = np.column_stack([_kernel(grid, at), np.ones(len(grid)), grid]) @ weights
-    plates = plates.reshape(len(rows), len(columns), -1).astype(np.float32)
+    plates = (_plates(grid, at) @ weights).reshape(len(rows), len(columns), -1).astype(np.float32)
     return [np.ascontiguousarray(plates[..., 2 * each : 2 * each + 2]) for each in range(len(sources))]
 
 
-def _kernel(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    square = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T
-    np.maximum(square, 1e-12, out=square)
-    kernel = np.log(square)
-    kernel *= square
-    return kernel
+def _plates(places: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each of N places takes of the plates of M points, of the constant and of the plane: N×(M+3)."""
+    count = len(points)
+    taken = np.empty((len(places), count + 3))
+    taken[:, count], taken[:, count + 1 :] = 1, places
+    lengths = (points**2).sum(axis=1)
+    for top in range(0, len(places), AT_ONCE):
+        some, kernel = places[top : top + AT_ONCE], taken[top : top + AT_ONCE, :count]
+        np.add((some**2).sum(axis=1)[:, None], lengths, out=kernel)
+        kernel -= 2 * some @ points.T
+        np.maximum(kernel, 1e-12, out=kernel)
+        kernel *= np.log(kernel)
+    return taken
 
 
 def _ticks(shape: tuple[int, int], cells: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -4,9 +4,10 @@ Radii are given in face sizes, so that one number fits a selfie of any resolutio
 Masks are H×W float32, 0..1, unless a docstring says otherwise.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -18,6 +19,8 @@ from portrait.types import Face
 
 Floats: TypeAlias = NDArray[np.float32]
 """H×W or H×W×C, 0..1 or differences of such."""
+_Planes: TypeAlias = Sequence[NDArray[Any]]
+"""H×W each: arithmetic with them takes a fourth of the time of one H×W×3."""
 
 KNOWN_IN, KNOWN_OUT, UNKNOWN = 1.0, 0.0, 0.5
 """Values of a trimap: certain person, certain background, unknown."""
@@ -198,28 +201,39 @@ def _box_blur(values: Floats, radius: int) -> Floats:
 
 def _linear_model(mask: Mask, guide: Floats, radius: int, epsilon: float) -> tuple[Floats, Floats]:
     """Slope (H×W×3) and offset (H×W) of the mask as a linear function of colour around each pixel."""
-    mean, middle = _box_blur(guide, radius), _box_blur(mask, radius)
-    covariance = np.empty((*mask.shape, 3, 3), np.float32)
-    for one in range(3):
-        for other in range(one, 3):
-            both = _box_blur(guide[..., one] * guide[..., other], radius) - mean[..., one] * mean[..., other]
-            covariance[..., one, other] = covariance[..., other, one] = both
-    covariance += np.eye(3, dtype=np.float32) * epsilon
-    along = (_box_blur(guide * mask[..., None], radius) - mean * middle[..., None]).astype(np.float32)
-    slope = _solve(covariance, along)
-    offset = middle - np.einsum("ijk,ijk->ij", slope, mean)
-    return _box_blur(slope, radius), _box_blur(offset.astype(np.float32), radius)
+    colours = [np.asarray(each, np.float32) for each in cv2.split(guide)]
+    mean, middle = [_box_blur(each, radius) for each in colours], _box_blur(mask, radius)
+    spread: dict[tuple[int, int], NDArray[np.float64]] = {}
+    for one, other in itertools.combinations_with_replacement(range(3), 2):
+        both = _box_blur(colours[one] * colours[other], radius) - mean[one] * mean[other]
+        # Around an edge between two flat colours the determinant is about epsilon²: float32 would lose it.
+        spread[one, other] = spread[other, one] = (both + np.float32(epsilon * (one == other))).astype(np.float64)
+    columns = [[spread[one, other] for one in range(3)] for other in range(3)]
+    along = [
+        (_box_blur(each * mask, radius) - own * middle).astype(np.float64)
+        for each, own in zip(colours, mean, strict=True)
+    ]
+    slope = [each.astype(np.float32) for each in _solve(columns, along)]
+    offset = middle - _dot(slope, mean)
+    smooth = np.asarray(cv2.merge([_box_blur(each, radius) for each in slope]), np.float32)
+    return smooth, _box_blur(offset.astype(np.float32), radius)
 
 
-def _solve(matrix: Floats, vector: Floats) -> Floats:
+def _solve(columns: Sequence[_Planes], wanted: _Planes) -> list[NDArray[Any]]:
     """Solve a 3×3 system for each pixel by cross products: far faster than a general solver."""
-    # Around an edge between two flat colours the determinant is about epsilon²: float32 would lose it.
-    first, second, third = (matrix[..., each].astype(np.float64) for each in range(3))
-    cross = np.cross(second, third)
-    determinant = np.einsum("ijk,ijk->ij", first, cross)[..., None]
-    parts = (cross, np.cross(third, first), np.cross(first, second))
-    solved = [np.einsum("ijk,ijk->ij", part, vector) for part in parts]
-    return (np.stack(solved, -1) / np.maximum(determinant, 1e-30)).astype(np.float32)
+    first, second, third = columns
+    crosses = (_cross(second, third), _cross(third, first), _cross(first, second))
+    determinant = np.maximum(_dot(first, crosses[0]), 1e-30)
+    return [_dot(each, wanted) / determinant for each in crosses]
+
+
+def _cross(one: _Planes, other: _Planes) -> list[NDArray[Any]]:
+    following = ((1, 2), (2, 0), (0, 1))
+    return [one[after] * other[last] - one[last] * other[after] for after, last in following]
+
+
+def _dot(one: _Planes, other: _Planes) -> NDArray[Any]:
+    return one[0] * other[0] + one[1] * other[1] + one[2] * other[2]
 
 
 def _mean_colours(front: Floats, back: Floats, share: Floats, radius: int) -> tuple[Floats, Floats]:

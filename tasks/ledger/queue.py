@@ -25,19 +25,30 @@ from tasks.ledger.tables import (
     identities,
     job_people,
     jobs,
+    metadata,
     people,
     portraits,
     selfies,
     templates,
     training_sets,
     turns,
-    waiting,
 )
 
 Verdicts: TypeAlias = Mapping[str, Mapping[str, Any]]
 """By selfie: verdict, reasons, quality, uses."""
 _QUEUE_LOCKS = 1
 """First of the two keys of a queue's advisory lock: those of owners have one key, and may be called as a queue is."""
+
+# The oldest of the jobs of one kind of need, priority and owner that wait: written by triggers (migration 0019).
+waiting = sa.Table(
+    "waiting",
+    metadata,
+    sa.Column("queue", sa.String(20), primary_key=True),
+    sa.Column("needs", sa.String(400), primary_key=True),
+    sa.Column("priority", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("owner", sa.String(64), primary_key=True),
+    sa.Column("since", sa.Double, nullable=False),
+)
 
 
 @dataclass(frozen=True, slots=True)

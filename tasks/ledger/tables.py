@@ -184,17 +184,6 @@ turns = sa.Table(
     sa.Column("served", _TIME, nullable=False),
 )
 
-# The oldest of the jobs of one kind of need, priority and owner that wait: written by triggers of `jobs` (migration 0019).
-waiting = sa.Table(
-    "waiting",
-    metadata,
-    sa.Column("queue", sa.String(20), primary_key=True),
-    sa.Column("needs", sa.String(400), primary_key=True),
-    sa.Column("priority", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("owner", _ID, primary_key=True),
-    sa.Column("since", sa.Double, nullable=False),
-)
-
 training_sets = sa.Table(
     "training_sets",
     metadata,

@@ -14,7 +14,8 @@ from tasks.ledger.database import Database
 from tasks.ledger.ledger import Ledger, open_ledger
 from tasks.ledger.migrations import revisions
 from tasks.ledger.privacy.erasures import Request
-from tasks.ledger.tables import jobs, waiting
+from tasks.ledger.queue import waiting
+from tasks.ledger.tables import jobs
 from tasks.ledger.upkeep.copying import copy_ledger
 from tests.tasks.ledger.test_ledger import claim
 from tests.tasks.stand import new_job
