@@ -144,7 +144,8 @@ def _unpack(packed: Path, folder: Path, passed_over: Counter[str]) -> list[Path]
         with zipfile.ZipFile(packed) as archive:
             for entry in archive.infolist():
                 inner = PurePosixPath(_name(entry))
-                if entry.is_dir() or inner.name.startswith(".") or any(part in _ASIDE for part in inner.parts):
+                # A name may be empty, or be cut to nothing where it has a zero.
+                if inner.name[:1] in ("", ".") or entry.is_dir() or any(part in _ASIDE for part in inner.parts):
                     continue
                 if inner.suffix.lower() not in PICTURE_SUFFIXES or len(files) > MAX_PHOTOS:
                     passed_over[_kind(Path(inner.name))] += 1

@@ -133,8 +133,11 @@ def _collect(given: tuple[bytes, list[str]], folder: Path) -> None:
 def _zips() -> Door:
     jpeg = whole("JPEG")[0]
     some = _zip({"a.jpg": jpeg, "b/c.jpg": jpeg, "notes.txt": b"x", "d/e.zip": _zip({"f.jpg": jpeg})})
+    nameless = some.replace(b"a.jpg", b"\0.jpg")
     made = st.dictionaries(NAMES.filter(bool).map(_plain), st.sampled_from((jpeg, b"", b"x")), max_size=6).map(_zip)
-    return Door("zip of photos", st.tuples(spoilt([some]) | made, st.lists(NAMES, max_size=2)), _collect)
+    return Door(
+        "zip of photos", st.tuples(spoilt([some]) | made, st.lists(NAMES, max_size=2)), _collect, kept=((nameless, []),)
+    )
 
 
 def _plain(name: str) -> str:

@@ -108,6 +108,16 @@ def test_names_of_old_zips_are_read(tmp_path: Path) -> None:
         assert [path.name for path in collected.files] == ["旅.jpg"]
 
 
+def test_what_has_no_name_in_a_zip_is_passed_over(tmp_path: Path) -> None:
+    whole = tmp_path / "photos.zip"
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("a.jpg", b"x")
+        archive.writestr("b.jpg", b"x")
+    whole.write_bytes(whole.read_bytes().replace(b"b.jpg", b"\0.jpg"))
+    with collect_photos([whole]) as collected:
+        assert [file.name for file in collected.files] == ["a.jpg"]
+
+
 def test_a_zip_that_cannot_be_unpacked_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 no zip")
     error = refusal(tmp_path / "a.zip")
