@@ -1,8 +1,7 @@
 """Judges photos one by one: find the face, read it from enough pixels, measure it, name its faults."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from portrait.photos.quality import find_faults, has_main_face, judge, measure_s
 from portrait.photos.reasons import Thresholds
 from portrait.photos.selection import add_faults
 from portrait.ports import FaceFinder, Matter, Progress
-from portrait.types import Box, Face, PhotoUses, Reason, ScoredPhoto, Selfie
+from portrait.types import Box, Face, Reason, ScoredPhoto, Selfie
 from portrait.uses import photo_uses
 
 JUDGED_SIDE = 1000
@@ -47,8 +46,8 @@ USES_FACE = 60
 """Height of the face in pixels of the reduced photo in which what it serves is found: a mask of the person needs no more."""
 LARGEST_GROUP = 8
 """Faces at most among which a person is looked for: the largest."""
-AHEAD = 4
-"""Photos that are decoded before they are judged."""
+AT_ONCE = 2
+"""Photos that are judged at a time: engines run one call after the other, and each photo is decoded in full for some of it."""
 MANY = 100
 """Photos of which all are kept at `JUDGED_SIDE`, 2 MB each, until the set is made; of more, each is kept at `KEPT_SIDE`."""
 KEPT_SIDE = 500
@@ -101,28 +100,31 @@ class PhotoJudge:
     def judge_files(
         self, paths: Sequence[Path], progress: Progress, points: Mapping[int, Point] | None = None
     ) -> list[ScoredPhoto]:
-        """Give each photo a verdict; files are decoded ahead, and what a photo serves is found out, while the engines work.
+        """Give each photo a verdict; two photos are decoded and judged at a time.
 
         points: by the index of a photo, where the person's face is in it; it is judged by that face alone. Raises
         `OperatorError` (`guard_missing`) where photos cannot be judged by the guard and none passes without.
         """
         judged: list[ScoredPhoto] = []
-        names = distinct_names(paths)
-        uses: dict[int, Future[PhotoUses]] = {}
-        pool = ThreadPoolExecutor(max_workers=2)
+        pool, small = ThreadPoolExecutor(max_workers=AT_ONCE), len(paths) > MANY
         try:
-            for path, selfie in zip(paths, _read_ahead(pool, paths), strict=True):
-                name = names[len(judged)]
+            begun = [
+                pool.submit(self._judge_file, path, (points or {}).get(at), small) for at, path in enumerate(paths)
+            ]
+            for name, each in zip(distinct_names(paths), begun, strict=True):
                 progress(len(judged), len(paths), f"Looking at {name}")
-                photo, others = self._judge(path, selfie, (points or {}).get(len(judged)))
-                if (outline := self._outline(photo, others)) is not None:
-                    uses[len(judged)] = pool.submit(photo_uses, *outline)
-                judged.append(replace(photo if len(paths) <= MANY else _reduced(photo), name=name))
-            judged = [replace(photo, uses=uses[at].result() if at in uses else None) for at, photo in enumerate(judged)]
+                judged.append(replace(each.result(), name=name))
         finally:
             pool.shutdown(cancel_futures=True)
         progress(len(paths), len(paths), "All photos judged")
         return judged
+
+    def _judge_file(self, path: Path, point: Point | None, small: bool) -> ScoredPhoto:
+        """The verdict on a photo and what it serves; `small`: its picture is kept at `KEPT_SIDE`."""
+        photo, others = self._judge(path, _read(path), point)
+        if (outline := self._outline(photo, others)) is not None:
+            photo = replace(photo, uses=photo_uses(*outline))
+        return _reduced(photo) if small else photo
 
     def judge_person(self, path: Path, person: Vector) -> ScoredPhoto:
         """The verdict on a photo of several people, by the face that is most like `person`.
@@ -320,16 +322,6 @@ def _stored_boxes(selfie: Selfie, faces: Sequence[Face], turns: int) -> tuple[Bo
     size = Size(selfie.image.shape[1], selfie.image.shape[0])
     boxes = (Turned(turns).stored(shares_of(face.box, size)) for face in faces[:LARGEST_GROUP])
     return tuple(sorted(boxes, key=lambda box: box.left))
-
-
-def _read_ahead(pool: ThreadPoolExecutor, paths: Sequence[Path]) -> "Iterator[Selfie | UserError]":
-    """The photos in their order, a few of them decoded before they are asked for."""
-    ahead = deque(pool.submit(_read, path) for path in paths[:AHEAD])
-    for path in (*paths[AHEAD:], *[None] * len(ahead)):
-        selfie = ahead.popleft().result()
-        if path is not None:
-            ahead.append(pool.submit(_read, path))
-        yield selfie
 
 
 def _reduced(photo: ScoredPhoto) -> ScoredPhoto:

@@ -30,7 +30,7 @@ from portrait.faces.geometry import (
 )
 from portrait.faces.likeness import mean_embedding
 from portrait.images.windows import Window
-from portrait.photos import buckets, people, selection
+from portrait.photos import buckets, selection
 from portrait.photos.reasons import TIPS, Thresholds
 from portrait.ports import AttributeEstimator, Attributes, FaceFinder, Matter, Progress, Restorer, Upscaler
 from portrait.traits import asks_guardian, estimate_attributes, measure_traits, with_traits
@@ -91,6 +91,9 @@ class Prepare:
 
         `known`: references of an earlier set of the person, whose small faces need not be given their detail again.
         """
+        # With SciPy, which a worker with nothing to do does not hold.
+        from portrait.photos import people
+
         space, limit = self.finder.space, self.finder.same_person
         judged = _exclude(self._judge.judge_files(paths, progress, overrides.faces), overrides.exclude)
         return_memory()  # photos are decoded in full next
@@ -133,6 +136,8 @@ class Prepare:
         self, paths: Sequence[Path], judged: Sequence[ScoredPhoto], included: Collection[int]
     ) -> list[ScoredPhoto]:
         """Judge included photos of several people by the face that is the person of the other photos."""
+        from portrait.photos import people
+
         out, space = list(judged), self.finder.space
         vectors = [people.embedding_of(photo, space) for photo in judged if photo.verdict == "use"]
         known = [vector for vector in vectors if vector is not None]
@@ -157,16 +162,14 @@ class Prepare:
         side = buckets.long_side([Size(round(frame.width), round(frame.height)) for frame in native])
         pool, cuts = ThreadPoolExecutor(max_workers=2), []
         try:
-            # Of what is decoded before its turn little more is held than is kept anyway.
-            read = [
-                pool.submit(_read_reference, each, len(leading))
-                if index in leading
-                else pool.submit(_read_frame, each, frame, side)
+            # Of what is cut before its turn all is kept anyway.
+            begun = [
+                pool.submit(_read_crop, each, frame, side, len(leading) if index in leading else 0)
                 for index, (each, frame) in enumerate(zip(chosen, frames, strict=True))
             ]
-            for index, (each, frame) in enumerate(zip(chosen, frames, strict=True)):
-                progress(index, len(chosen), f"Cropping {each.photo.name}")
-                cuts.append(_cut_crop(each, read[index].result(), frame, side))
+            for each, cut in zip(chosen, begun, strict=True):
+                progress(len(cuts), len(chosen), f"Cropping {each.photo.name}")
+                cuts.append(cut.result())
         finally:
             pool.shutdown(cancel_futures=True)
         return cuts
@@ -258,6 +261,12 @@ def _read_frame(chosen: _ChosenPhoto, frame: RotatedRect, side: int) -> "_Pixels
 
     image, part = read_part(chosen.path, needed, Place(chosen.photo.quarter_turns, chosen.photo.window), around)
     return _Pixels(image, enlarged[0], (part.left, part.top))
+
+
+def _read_crop(chosen: _ChosenPhoto, frame: RotatedRect, side: int, references: int) -> _DraftCrop:
+    """Decode a photo and cut its crop; it becomes one of so many references, or none."""
+    pixels = _read_reference(chosen, references) if references else _read_frame(chosen, frame, side)
+    return _cut_crop(chosen, pixels, frame, side)
 
 
 def caption(face: Face, settings: PrepareSettings) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from pipelines import build, render, template_faces
 from pipelines.deliver import Deliver
 from pipelines.engines import Engines, matte_engine, status
-from pipelines.engines.painters.studio import Studio
 from pipelines.folders import cut_outs, identities, training_sets
 from pipelines.marks.marks import open_marks
 from pipelines.memory import return_memory
@@ -150,6 +149,9 @@ class PortraitFlows:
 
     def _write_cut_out(self, training: TrainingSet, folder: Path) -> None:
         """Write the small cut-outs with which the API previews studio styles, where a photo serves them."""
+        # With SciPy, which a worker with nothing to do does not hold.
+        from pipelines.engines.painters.studio import Studio
+
         painter = self._engines.painter(build.PAINTERS["studio"])
         served = training.uses.compositions if training.uses is not None else ()
         for suited in cut_outs.SUITED.values():

@@ -1,6 +1,7 @@
 """Pictures of more pixels than most: reduced while they are decoded, kept and drawn into at a size that memory allows."""
 
 import io
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -109,24 +110,27 @@ def test_of_many_photos_each_is_kept_smaller_with_the_same_verdict(
         assert (after.verdict, after.reasons, after.quality) == (before.verdict, before.reasons, before.quality)
 
 
-def test_photos_are_decoded_a_few_ahead_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_photos_are_judged_at_a_time_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [save(tmp_path / f"{number}.png", picture(1, number)) for number in range(12)]
-    begun: list[Path] = []
     judged: list[int] = []
-    read = image_io.read
+    read, both, held, most = image_io.read, threading.Barrier(judging.AT_ONCE), set[Path](), [0]
 
     def count(path: Path, side: int | None = None) -> Any:
-        begun.append(path)
+        held.add(path)
+        most[0] = max(most[0], len(held))
+        both.wait(60)  # each waits for the other: they are judged side by side
+        held.discard(path)
         return read(path, side)
 
     monkeypatch.setattr(image_io, "read", count)
 
     def progress(done: int, total: int, doing: str, preview: Any = None) -> None:
         judged.append(done)
-        assert len(begun) <= done + judging.AHEAD + 1
 
-    assert len(PhotoJudge(FakeFinder()).judge_files(files, progress)) == 12
-    assert judged[-1] == 12
+    found = PhotoJudge(FakeFinder()).judge_files(files, progress)
+    assert [photo.name for photo in found] == [file.name for file in files], "in the order in which they were given"
+    assert most == [judging.AT_ONCE]
+    assert judged == list(range(13))
 
 
 def test_a_template_of_many_pixels_is_drawn_into_smaller_and_pointed_at_as_it_is(

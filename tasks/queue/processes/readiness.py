@@ -1,7 +1,7 @@
-"""Asks flows for their abilities in a fork of this process, so that what engines import to answer is gone with it.
+"""Asks flows for their abilities in a fork of this process, which takes along what engines import to answer.
 
-A worker with nothing to do then holds none of their libraries, of which a job imports those that it needs. Linux alone, and only
-while this process has one thread: elsewhere the flows are asked here.
+A worker with nothing to do then holds none of their libraries, of which a job imports those that it needs. Linux alone, and
+only while this process has one thread: elsewhere the flows are asked here.
 """
 
 import sys
@@ -22,7 +22,8 @@ def find_abilities(flows: Flows) -> Abilities:
     """
     if sys.platform != "linux" or threading.active_count() > 1:
         return flows.abilities()
-    forks = billiard.get_context("fork")  # as the worker's own processes are: Python's are not allowed to have children
+    # As the worker's own processes are: of those, Python's `multiprocessing` lets none have children.
+    forks = billiard.get_context("fork")  # pyright: ignore[reportAttributeAccessIssue] -- billiard sets its names as it is imported
     receiver, sender = forks.Pipe(duplex=False)
     with receiver:
         process = forks.Process(target=_answer, args=(flows, sender), name="abilities", daemon=True)
