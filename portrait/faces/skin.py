@@ -21,7 +21,7 @@ from portrait.faces.mesh import (
     UNDER_EYES,
 )
 from portrait.images.color import Floats, blend, from_lab, to_lab
-from portrait.images.filters import fast_gaussian_blur, masked_gaussian_blur, smoothstep
+from portrait.images.filters import fast_gaussian_blur, for_channels, masked_gaussian_blur, smoothstep, vector_length
 from portrait.images.masks import disc
 from portrait.images.resize import enlarged_strips, scaled_size
 from portrait.types import Face
@@ -71,9 +71,9 @@ def retouch_around(image: Image, face: Face, strength: float) -> tuple[tuple[sli
         return (rows, columns), cut
     # What changes is coarser than the pores that stay, so it is worked out on a small face and enlarged.
     change = _smoothing(to_lab(small), mask, outlines) * np.float32(strength)
-    size = np.linalg.norm(change, axis=2, keepdims=True)
     # The bound is approached smoothly: a hard one would draw an edge of its own.
-    change /= np.sqrt(1 + (size / (RETOUCH_LIMIT * strength)) ** 2)
+    bound = np.sqrt(1 + (vector_length(change) / (RETOUCH_LIMIT * strength)) ** 2)
+    change /= for_channels(np.asarray(bound, np.float32), 3)
     out = np.empty_like(cut)
     enlarged = zip(enlarged_strips(change, cut.shape), enlarged_strips(mask, cut.shape), strict=True)
     for (part, moved), (_, share) in enlarged:
@@ -233,20 +233,21 @@ def _smoothing(lab: Floats, mask: Mask, outlines: _FaceOutlines) -> Floats:
     inside = (mask > 0).astype(np.float32)
     fine = masked_gaussian_blur(lab, inside, outlines.width * 0.012)
     coarse = masked_gaussian_blur(lab, inside, outlines.width * 0.05)
-    middle = fine - coarse
-    change = np.empty_like(lab)
-    # Waves of 4 L are blotches, waves of 12 L are the wing of a nose.
-    change[..., 0] = -0.6 * middle[..., 0] * np.exp(-((middle[..., 0] / 8) ** 2))
-    change[..., 1:] = -0.5 * middle[..., 1:]
     broad = masked_gaussian_blur(lab, inside, outlines.width * 0.15)
+    # Each channel by itself: arithmetic on three numbers at a time takes four times as long.
+    middle, fine = _planes(fine - coarse), _planes(fine)
+    # Waves of 4 L are blotches, waves of 12 L are the wing of a nose.
+    lightness = -0.6 * middle[0] * np.exp(-((middle[0] / 8) ** 2))
     under = fast_gaussian_blur(outlines.under_eyes().astype(np.float32), outlines.width * 0.02)
-    shade = np.maximum(broad - coarse, 0)[..., 0]
-    change[..., 0] += 0.4 * under * shade
+    lightness += 0.4 * under * np.maximum(broad[..., 0] - coarse[..., 0], 0)
     skin = lab[mask > 0.5]
-    usual = np.median(skin[:, 1:], axis=0)
     # What is lighter than nine tenths of the skin and lighter than its surroundings is shine.
-    shine = np.minimum(np.maximum(fine[..., 0] - np.percentile(skin[:, 0], 90), 0), np.maximum(fine - broad, 0)[..., 0])
-    change[..., 0] -= 0.4 * shine
-    faded = np.clip(shine / 10, 0, 1)[..., None]
-    change[..., 1:] += 0.3 * faded * (usual - fine[..., 1:])
-    return change
+    shine = np.minimum(np.maximum(fine[0] - np.percentile(skin[:, 0], 90), 0), np.maximum(fine[0] - broad[..., 0], 0))
+    lightness -= 0.4 * shine
+    faded = 0.3 * np.clip(shine / 10, 0, 1)
+    colours = [-0.5 * middle[each] + faded * (np.median(skin[:, each]) - fine[each]) for each in (1, 2)]
+    return np.asarray(cv2.merge([lightness, *(each.astype(np.float32) for each in colours)]), np.float32)
+
+
+def _planes(values: Floats) -> list[Floats]:
+    return [np.asarray(each, np.float32) for each in cv2.split(values)]
