@@ -50,6 +50,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = open_engine(url)
         self.sqlite = self.engine.dialect.name == "sqlite"
+        self._writer = threading.Lock()
         self._writing = self.engine.execution_options(**WRITES)
         # PostgreSQL shows each query what was committed before it, within a transaction too, whose ends are two messages more.
         self._reading = self.engine if self.sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -66,8 +67,19 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """Open a short transaction that writes: committed in full, or on any exception rolled back."""
-        with _translate_errors(), self._writing.begin() as connection:
+        with _translate_errors(), self._turn(), self._writing.begin() as connection:
             yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Have the threads of this process write to SQLite one after the other: itself it looks for its turn in ever longer
+        steps, up to a tenth of a second, and lets who came last go first."""
+        taken = self.sqlite and self._writer.acquire(timeout=BUSY_TIMEOUT)
+        try:
+            yield
+        finally:
+            if taken:
+                self._writer.release()
 
     @contextmanager
     def within(self, connection: sa.Connection | None) -> Iterator[sa.Connection]:

@@ -1,6 +1,7 @@
 """Serves the task API by uvicorn, in one process or several, by http or https, at the root or behind a proxy under a path."""
 
 import shutil
+import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +50,11 @@ def serve(installation: Installation, options: ServerOptions) -> int:
     context.ledger.close()
     context.celery.close()
     config = _config(installation, options, "tasks.api.serving.server:build_from_settings")
-    shared = share_between_processes()
+    shared, bound = share_between_processes(), config.bind_socket()
+    # asyncio does so for sockets that it makes itself; else each answer waits 40 ms for the client to acknowledge its header.
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
-        Multiprocess(config, sockets=[config.bind_socket()]).run()
+        Multiprocess(config, sockets=[bound]).run()
     finally:
         shutil.rmtree(shared, ignore_errors=True)
     return 0

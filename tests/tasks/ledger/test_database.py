@@ -1,10 +1,12 @@
 """The database file: what is deleted is overwritten, also what earlier versions deleted."""
 
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from portrait.errors import OperatorError
 from tasks.ledger.database import REWRITE_LOCK, Database
@@ -101,3 +103,21 @@ def test_opening_a_ledger_of_the_present_schema_waits_for_no_writer(sqlite: Ledg
     with sqlite.database.write():
         # Whoever migrates waits for the writer, which here would be for ever.
         open_ledger(str(sqlite.database.engine.url)).close()
+
+
+def test_threads_write_one_after_the_other(sqlite: Ledger) -> None:
+    """SQLite itself would have them look again in ever longer steps."""
+    begun: list[int] = []
+    event.listen(sqlite.database.engine, "begin", lambda _: begun.append(threading.get_ident()))
+
+    def write() -> None:
+        with sqlite.database.write():
+            pass
+
+    with sqlite.database.write():
+        other = threading.Thread(target=write)
+        other.start()
+        other.join(0.2)
+        assert begun == [threading.get_ident()]
+    other.join(10)
+    assert begun == [threading.get_ident(), other.ident]

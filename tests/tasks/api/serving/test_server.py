@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from types import FrameType
 
 import httpx
 import pytest
+import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
 from tasks import auth
+from tasks.api.serving import server
 from tasks.api.serving.behind_proxy import RootPathMiddleware
 from tasks.api.serving.server import ServerOptions, _config
 from tasks.api.serving.stopping import StoppingMiddleware
@@ -83,6 +86,26 @@ def test_the_api_speaks_https_under_a_path_from_two_processes(
     assert len(children) >= 2
     process.send_signal(signal.SIGTERM)
     process.wait(15)
+
+
+def test_answers_of_several_processes_are_sent_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the body of each waits until the client has acknowledged the header: 40 ms."""
+    accepted: list[int] = []
+
+    class Processes:
+        def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+            self.listening, self.port = sockets[0], config.port
+
+        def run(self) -> None:
+            self.listening.listen()
+            with socket.create_connection(("127.0.0.1", self.port)), self.listening.accept()[0] as connection:
+                accepted.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    monkeypatch.setattr(server, "Multiprocess", Processes)
+    (tmp_path / "ledger.db").write_bytes(empty_ledger())
+    installation = load_installation({"PORTRAIT_HOME": str(tmp_path)})
+    assert server.serve(installation, ServerOptions(port=free_port(), processes=2)) == 0
+    assert accepted == [1]
 
 
 def test_addresses_that_are_sent_have_the_root_path() -> None:
