@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import math
 import os
 import secrets
 import signal
@@ -16,6 +17,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import celery.apps.worker as celery_worker
+from billiard.pool import EX_RECYCLE
 from celery import Celery, Task, current_app, shared_task, signals
 from celery.utils.log import LoggingProxy
 
@@ -88,7 +90,8 @@ class WorkerContext:
             self.runner = self._create_runner(installation, str(app.conf["portrait_flows"]))
         self.copies = MachineCopies(self.ledger, open_files(tasks))
         self._closed = threading.Event()
-        self._last_job = time.monotonic()
+        self._last_job, self._last_use = time.monotonic(), math.inf
+        self._rest = installation.flows.draw.idle_minutes * 60 or math.inf
         _log_skew(self.ledger.now.skew())
         self.ledger.workers.register(self.row)
         self._settle_dead(str(app.conf["portrait_worker"]))
@@ -122,6 +125,8 @@ class WorkerContext:
         self._last_job = time.monotonic()
         found = runner.run_next(queue)
         self._last_job = time.monotonic()
+        if found:
+            self._last_use = self._last_job
         return found
 
     def close(self) -> None:
@@ -185,7 +190,11 @@ class WorkerContext:
             if time.monotonic() - self._last_job < SAMPLES_IDLE:
                 continue
             try:
-                if not self.ledger.workers.is_stopping(self.row.id) and not runner.draw_sample():
+                if self.ledger.workers.is_stopping(self.row.id):
+                    continue
+                if runner.draw_sample():
+                    self._last_use = time.monotonic()
+                else:
                     self._closed.wait(SAMPLES_DONE)
             except OperatorError:
                 _log.warning("the ledger did not answer whoever draws samples")
@@ -204,7 +213,22 @@ class WorkerContext:
                 _log.warning("the ledger did not answer the worker's beat")
             if self.runner is not None:
                 self.runner.release_idle()
+                if time.monotonic() - self._last_use > self._rest:
+                    self._make_room(self.runner)
             self.copies()
+
+    def _make_room(self, runner: "JobRunner") -> None:
+        """End this process, which holds engines that nobody has used for long: the worker starts one that holds none.
+
+        A message that comes in this moment is lost with it; the keeper sends it again.
+        """
+        if self._parent == os.getpid() or not runner.busy.acquire(blocking=False):
+            return
+        _log.info("this process has rested and makes room")
+        self.ledger.workers.unregister(self.row.id)
+        liveness.forget("worker")
+        tracing.flush()
+        os._exit(EX_RECYCLE)
 
     def _beat(self) -> bool:
         """Send the heartbeat, of a worker with a GPU with the memory of those that are here; False where its row is gone."""

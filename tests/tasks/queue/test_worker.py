@@ -64,6 +64,21 @@ def test_a_worker_whose_idle_process_was_killed_goes_on_and_stops_when_told(stan
     assert stand.worker_ids() == set()
 
 
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_a_process_that_has_rested_makes_room_for_one_without_engines(stand: Stand, start: str) -> None:
+    worker = stand.start_worker(START=start, PORTRAIT_DRAW__IDLE_MINUTES="0.02")
+    (unused,) = stand.worker_ids()
+    stand.wait_for(stand.add_job(), "succeeded")
+    assert stand.worker_ids() == {unused}, "one that has done nothing holds no engines"
+    wait_until(lambda: stand.worker_ids() - {unused}, what=stand.log())
+    assert "makes room" in stand.log()
+    assert '"level": "ERROR"' not in stand.log()
+    stand.wait_for(stand.add_job(), "succeeded")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(15) == 0
+    assert stand.worker_ids() == set()
+
+
 def training(stand: Stand, steps: int) -> Job:
     """A training of so many steps of a tenth of a second."""
     needs, params = required_abilities("train", base="made"), {"steps": steps, "seconds": 0.1}
