@@ -226,7 +226,8 @@ class DrawSettings:
     """Have PyTorch compile the networks' blocks: the first portrait of each mode takes about a minute more, later ones less.
     Changing people compiles nothing. Needs a C++ compiler; a portrait may differ by a level from one drawn without."""
     idle_minutes: float = 15.0
-    """Minutes without a drawing after which a worker unloads a base, with all that was loaded for it; 0: never."""
+    """Minutes without a drawing after which a worker unloads a base, with all that was loaded for it, and without a job after
+    which its process makes room for one that holds no engines; 0: never."""
     guard: Literal["off", "here", "always"] = "here"
     """Whether what a diffusion model draws must pass the safety checker: `here`, where that model is in the store; `always`,
     and nothing is drawn without it."""
