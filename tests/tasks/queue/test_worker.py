@@ -61,7 +61,7 @@ def test_a_worker_whose_idle_process_was_killed_goes_on_and_stops_when_told(stan
     stand.wait_for(stand.add_job(), "succeeded")
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(15) == 0
-    assert stand.worker_ids() == set()
+    wait_until(lambda: not stand.worker_ids(), within=10, what=f"its rows are gone\n{stand.log()}")
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
@@ -76,7 +76,7 @@ def test_a_process_that_has_rested_makes_room_for_one_without_engines(stand: Sta
     stand.wait_for(stand.add_job(), "succeeded")
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(15) == 0
-    assert stand.worker_ids() == set()
+    wait_until(lambda: not stand.worker_ids(), within=10, what=f"its rows are gone\n{stand.log()}")
 
 
 def training(stand: Stand, steps: int) -> Job:
