@@ -60,7 +60,9 @@ def enlarged_strips(
     for part in strips(height):
         taken = np.flatnonzero(shares[part].any(axis=0))
         near = values[taken[0] : taken[-1] + 1]
-        lines = cv2.resize(near, (width, len(near)), interpolation=enlarging).reshape(len(near), -1)
+        lines = np.asarray(cv2.resize(near, (width, len(near)), interpolation=enlarging), np.float32).reshape(
+            len(near), -1
+        )
         strip = [_mixed(lines, shares[rows, taken[0] : taken[-1] + 1]) for rows in _some_rows(part)]
         yield part, np.concatenate(strip).reshape(-1, width, *values.shape[2:])
 

@@ -48,6 +48,7 @@ waiting = sa.Table(
     sa.Column("priority", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("owner", sa.String(64), primary_key=True),
     sa.Column("since", sa.Double, nullable=False),
+    sa.Column("job", sa.String(64), nullable=False),
 )
 
 
@@ -275,11 +276,10 @@ def _take_first(
     take: Callable[[sa.ColumnElement[bool]], ReturningUpdate[Any]],
 ) -> sa.Row[Any] | None:
     """Claim the first of the waiting jobs that fulfil a condition, or None; `line` are the parameters of `_FIRST`."""
-    first = connection.execute(_FIRST, line).first()
+    first = connection.scalar(_FIRST, line)
     if first is None:
         return None
-    same = (jobs.c.priority == first.priority) & (jobs.c.owner == first.owner) & (jobs.c.created == first.since)
-    row = connection.execute(take(condition & same)).first()
+    row = connection.execute(take(condition & (jobs.c.id == first))).first()
     # Somebody may hold that one just now, to cancel it.
     return row if row is not None else connection.execute(take(condition)).first()
 
@@ -289,18 +289,17 @@ def _others(needs: sa.ColumnElement[str], preferred: Any) -> sa.ColumnElement[in
     return sa.case((needs.in_(preferred), 0), else_=1)
 
 
-def _first_in_line() -> "sa.Select[*tuple[Any, ...]]":
-    """Select whose turn it is in a queue among the jobs with some needs, and since when the oldest of them waits."""
+def _first_in_line() -> sa.Select[str]:
+    """Select the job whose turn it is in a queue, of those with some needs."""
     queue, needs, preferred = (
         sa.bindparam("queue"),
         sa.bindparam("needs", expanding=True),
         sa.bindparam("preferred", expanding=True),
     )
     order = (waiting.c.priority.desc(), _others(waiting.c.needs, preferred), sa.func.coalesce(turns.c.served, 0))
-    chosen = sa.select(waiting.c.priority, waiting.c.owner, waiting.c.since)
-    chosen = chosen.outerjoin(turns, (turns.c.owner == waiting.c.owner) & (turns.c.queue == queue))
+    chosen = sa.select(waiting.c.job).outerjoin(turns, (turns.c.owner == waiting.c.owner) & (turns.c.queue == queue))
     chosen = chosen.where(waiting.c.queue == queue, waiting.c.needs.in_(needs))
-    return chosen.order_by(*order, waiting.c.since, waiting.c.owner).limit(1)
+    return chosen.order_by(*order, waiting.c.since, waiting.c.job).limit(1)
 
 
 # Made once: to put a statement together takes longer than to have it answered. That a job waits is written out: PostgreSQL

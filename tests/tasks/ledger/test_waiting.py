@@ -31,10 +31,12 @@ def kept(database: Database) -> set[tuple[object, ...]]:
 
 def read(database: Database) -> set[tuple[object, ...]]:
     """What `waiting` is to hold, by reading every job."""
-    key = [jobs.c[each] for each in KEY]
-    oldest = sa.select(*key, sa.func.min(jobs.c.created)).where(jobs.c.state == "queued").group_by(*key)
+    lines: dict[tuple[object, ...], tuple[object, ...]] = {}
+    chosen = sa.select(jobs).where(jobs.c.state == "queued").order_by(jobs.c.created, jobs.c.id)
     with database.read() as connection:
-        return {tuple(row) for row in connection.execute(oldest)}
+        for row in connection.execute(chosen):
+            lines.setdefault(tuple(getattr(row, each) for each in KEY), (row.created, row.id))
+    return {(*key, *first) for key, first in lines.items()}
 
 
 def test_it_is_who_waits_whatever_happens(ledger: Ledger) -> None:

@@ -102,6 +102,7 @@ def test_answers_of_several_processes_are_sent_at_once(tmp_path: Path, monkeypat
                 accepted.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
     monkeypatch.setattr(server, "Multiprocess", Processes)
+    monkeypatch.setattr(server, "share_between_processes", lambda: tmp_path / "shared")
     (tmp_path / "ledger.db").write_bytes(empty_ledger())
     installation = load_installation({"PORTRAIT_HOME": str(tmp_path)})
     assert server.serve(installation, ServerOptions(port=free_port(), processes=2)) == 0
