@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from portrait.generation.options import GenerationOptions
 
 SYNTAX = re.compile(
-    r"(?P<kind>[a-z0-9][a-z0-9_-]*)(:(?P<scale>\d{0,6}\.?\d+)(:(?P<start>\d{0,6}\.?\d+)-(?P<end>\d{0,6}\.?\d+))?)?=(?P<file>.+)"
+    r"(?P<kind>[a-z0-9][a-z0-9_-]*)(:(?P<scale>\d*\.?\d+)(:(?P<start>\d*\.?\d+)-(?P<end>\d*\.?\d+))?)?=(?P<file>.+)"
 )
 DEFAULT_SCALE = 0.5
 NOTE_PREFIX = "hint-"
