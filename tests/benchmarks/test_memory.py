@@ -16,7 +16,9 @@ MOST_ON_TOP = 350
 MOST_KEPT = 750
 """Megabytes that a worker keeps after prints: libraries, models and what is cached for further backdrops."""
 MOST_GROWTH = 30
-"""Of them that twenty more prints may add."""
+"""Of them that twenty more prints may add, or eight hundred more jobs."""
+MOST_OF_WORKER = 800
+"""Megabytes of all processes of a worker after a thousand jobs."""
 
 
 def test_evaluating_many_pictures(figure: Record) -> None:
@@ -47,3 +49,11 @@ def test_a_worker_after_prints(figure: Record) -> None:
         compared=False,
     )
     figure("Memory of a worker that prints, at the peak", float(peak), "MB", at_most=1000)
+
+
+@pytest.mark.models
+def test_a_worker_after_a_thousand_jobs(figure: Record) -> None:
+    (_, early), (count, late) = table_of("worker_memory")
+    figure(f"Memory of a worker after {count} jobs", float(late), "MB", at_most=MOST_OF_WORKER)
+    growth = float(late) - float(early)
+    figure("Memory that eight hundred further jobs add to a worker", growth, "MB", at_most=MOST_GROWTH, compared=False)
