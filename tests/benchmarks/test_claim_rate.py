@@ -74,7 +74,7 @@ def _add(ledger: Ledger, state: str, first: int, last: int) -> None:
     numbers = {"id": f"'job_1' || lpad((n + {first})::text, 12, '0')", "count": last - first, "created": f"{began} + n"}
     _write(ledger, FILL.format(state=state, owners=OWNERS, progress=int(past), **numbers, **times))
     with ledger.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("VACUUM ANALYZE jobs")
+        connection.exec_driver_sql("VACUUM ANALYZE jobs, waiting")
 
 
 def _write(ledger: Ledger, *statements: str) -> None:
