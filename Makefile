@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gpu models demo serve check types all-types quick test chaos fuzz bench faceworld constraints audit bom libraries clean
+.PHONY: help install install-gpu models demo serve check types quick test chaos fuzz bench faceworld constraints audit bom libraries clean
 
 help:
 	@echo "make demo          results from sample photos, on a fresh machine"
@@ -51,17 +51,10 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports --config pyproject.toml
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types quick
+	@$(MAKE) --no-print-directory types quick
 
-# The types of what changed since the last commit; `make test` looks at all of them.
 types:
-	@changed="$$({ git diff --name-only --diff-filter=d HEAD; git ls-files --others --exclude-standard; } | grep '\.py$$')"; \
-	if [ -n "$$changed" ]; then $(BIN)/pyright --warnings $$changed; fi
-
-# In two runs: of everything at once pyright fills the memory that Node gives it, and takes ten minutes in place of three.
-all-types:
-	$(BIN)/pyright --warnings portrait pipelines tasks templates app
-	$(BIN)/pyright --warnings tests
+	$(BIN)/pyrefly check
 
 quick:
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 2 --dist worksteal -p no:schemathesis -m "not models and not services and not networks and not bench and not chaos and not gpu"
@@ -70,14 +63,12 @@ test: .venv/installed-dev
 	$(BIN)/portrait models pull
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+	@$(MAKE) --no-print-directory types
 	# Recipes of the first versions are drawn again, whose matting is compiled once: here, and not in each of the processes.
 	$(BIN)/python -c "import tests.conftest, pymatting"
-	# The contracts of imports are among the tests. Meanwhile the types are checked, at a lower priority; what was found is told after
-	# the tests.
-	@nice -n 5 $(MAKE) --no-print-directory all-types >.venv/types.txt 2>&1 & types=$$!; trap "kill $$types" INT TERM; \
+	# The contracts of imports are among the tests.
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=20 --durations-min=1 \
-	  -m "not bench and not chaos and not gpu"; tests=$$?; \
-	wait $$types; types=$$?; cat .venv/types.txt; exit $$((tests || types))
+	  -m "not bench and not chaos and not gpu"
 
 chaos: .venv/installed-dev
 	$(BIN)/python -m pytest -q -s -m chaos tests

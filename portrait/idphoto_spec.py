@@ -33,5 +33,5 @@ def spec_to_dict(spec: IdPhotoSpec) -> dict[str, object]:
 def spec_from_dict(recorded: Mapping[str, Any] | None) -> IdPhotoSpec:
     """What `spec_to_dict` has written."""
     given = dict(recorded or {})
-    spans = {name: tuple(given[name]) for name in ("size", "kilobytes") if given.get(name)}
+    spans: dict[str, Any] = {name: tuple(given[name]) for name in ("size", "kilobytes") if given.get(name)}
     return IdPhotoSpec(**{**given, **spans})

@@ -1,6 +1,7 @@
 """Converts a style.toml into the `Style` that painters get."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from portrait.generation.options import LoraChoice, PromptSpec, split_merge_share
 from portrait.generation.passes import DEFAULT_PROMPT, Passes
@@ -42,6 +43,9 @@ def _prompt_spec(file: StyleFile, traits: Mapping[str, str]) -> PromptSpec | Non
         return None
     strengths, share = split_merge_share(file.strengths)
     sentence = file.sentence or ("" if file.prompt else DEFAULT_PROMPT.sentence)
+    look: dict[str, Any] = (
+        {} if file.look is None else {"look_adapter": file.look.adapter, "look_scale": file.look.scale}
+    )
     return PromptSpec(
         fill_traits(add_own_words(file.prompt or DEFAULT_PROMPT.prompt, file, traits), file, traits),
         fill_traits(file.negative or ("" if file.prompt else DEFAULT_PROMPT.negative), file, traits),
@@ -50,5 +54,5 @@ def _prompt_spec(file: StyleFile, traits: Mapping[str, str]) -> PromptSpec | Non
         tuple(LoraChoice(each.model, each.strength, blocks=each.blocks) for each in file.loras),
         share if file.start_merge_step is None else file.start_merge_step,
         sentence=fill_traits(add_own_words(sentence, file, traits), file, traits),
-        **({} if file.look is None else {"look_adapter": file.look.adapter, "look_scale": file.look.scale}),
+        **look,
     )

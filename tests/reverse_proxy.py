@@ -10,6 +10,7 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 HOP_BY_HOP = {
     "connection",
@@ -60,7 +61,7 @@ class _Server(socketserver.ThreadingTCPServer):
         """The port of the longest beginning of the path."""
         return self._ports[max((each for each in self._ports if path.startswith(each)), key=len)]
 
-    def finish_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override] -- a TCP server
+    def finish_request(self, request: Any, client_address: Any) -> None:
         """Greet in the connection's own thread, so that nobody waits for a slow caller."""
         with contextlib.suppress(OSError), self._tls.wrap_socket(request, server_side=True) as secure:
             _Handler(secure, client_address, self)

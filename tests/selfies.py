@@ -160,7 +160,8 @@ def glasses(image: Image, face: Face) -> tuple[Image, NDArray[np.float32]]:
         start, end = (round(x + side * 0.17 * unit), round(y)), (round(mesh[corner, 0]), round(y - 0.03 * unit))
         cv2.line(drawn, start, end, 255, thick)
     inner = mesh[[133, 362], :2] + [(0.03 * unit, 0), (-0.03 * unit, 0)]
-    cv2.line(drawn, *(tuple(int(value) for value in each.round()) for each in inner), 255, thick)  # type: ignore[arg-type]
+    start, end = (tuple(int(value) for value in each.round()) for each in inner)
+    cv2.line(drawn, start, end, 255, thick)
     share = (drawn / 255).astype(np.float32)
     return np.asarray(image + (np.array((25, 20, 30)) - image) * share[..., None], np.uint8), share
 

@@ -73,7 +73,7 @@ def test_what_the_dockerfile_copies_and_installs_is_there() -> None:
 def test_an_image_runs_as_nobody_special() -> None:
     stages = re.split(r"^FROM ", DOCKERFILE, flags=re.M)[1:]
     final = [stage for stage in stages if "ENTRYPOINT" in stage]
-    assert [re.search(r"AS (\w+)", stage[:80])[1] for stage in final] == ["gpu", "cpu"]  # type: ignore[index]
+    assert [re.findall(r"AS (\w+)", stage[:80])[0] for stage in final] == ["gpu", "cpu"]
     for stage in final:
         assert "USER 10001:10001" in stage.split("ENTRYPOINT")[0]
         assert "HEALTHCHECK" in stage
@@ -186,7 +186,7 @@ def test_systemd_takes_the_units(name: str, tmp_path: Path) -> None:
 
 def test_a_worker_is_given_more_time_by_systemd_than_it_takes() -> None:
     unit = UNITS["portrait-worker@.service"]
-    grace, timeout = (int(re.search(rf"{name}[ =](\d+)", unit)[1]) for name in ("--grace", "TimeoutStopSec"))  # type: ignore[index]
+    grace, timeout = (int(re.findall(rf"{name}[ =](\d+)", unit)[0]) for name in ("--grace", "TimeoutStopSec"))
     assert grace < timeout
     for name, each in parts().items():
         if "--grace" in each["command"]:

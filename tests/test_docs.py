@@ -133,7 +133,7 @@ def test_what_families_can_is_what_their_page_says() -> None:
     assert sorted(families) == model_requirements.family_names()
     for column, family in enumerate(families, 1):
         able = model_requirements.family_abilities(family)
-        told = {re.match(r"`?([\w ]+)", row[0])[1].strip(): row[column] for row in rows}  # type: ignore[index]
+        told = {re.findall(r"^`?([\w ]+)", row[0])[0].strip(): row[column] for row in rows}
         assert told == {
             **{each.name: shown(getattr(able, each.name)) for each in fields(Abilities)},
             "who is drawn": shown(filter_by(family, model_requirements.IDENTITY_MODELS)),

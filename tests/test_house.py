@@ -175,9 +175,10 @@ def test_every_error_code_is_documented() -> None:
     raised = set()
     for path in MODULES:
         for node in ast.walk(tree_of(path)):
-            named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-            if named and re.fullmatch(r"(\w+Error|_refused|_broken|Cancelled)", node.func.id) and node.args:  # type: ignore[union-attr]
-                first = node.args[0]  # type: ignore[union-attr]
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+                continue
+            if re.fullmatch(r"(\w+Error|_refused|_broken|Cancelled)", node.func.id) and node.args:
+                first = node.args[0]
                 if isinstance(first, ast.Constant) and re.fullmatch(r"[a-z]+(_[a-z]+)*", str(first.value)):
                     raised.add(first.value)
     documented = set(re.findall(r"^\| `([a-z_]+)`", (ROOT / "docs" / "errors.md").read_text(), re.M))

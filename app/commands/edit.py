@@ -74,7 +74,7 @@ def edit(
 
         folder, settings = out or file.parent, load()
         marks = open_marks(settings.marks)
-        recipe = {**read_recipe(file, marks), "size": None, "refiners": (), "edit": None}
+        recipe: dict[str, Any] = {**read_recipe(file, marks), "size": None, "refiners": (), "edit": None}
         if recipe["style"]["kind"] != "text":
             raise UserError("bad_edit", "Only portraits that were drawn of words can be edited.")
         options = _EditOptions(words, mask, shape, strength, tuple(with_ or ()))

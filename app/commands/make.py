@@ -261,7 +261,7 @@ def parse_skin(given: str) -> "Skin | None":
     """Whose skin tone is wished, None for the style's choice; raises `UserError` (`bad_skin`)."""
     if given not in ("", "person", "template"):
         raise UserError("bad_skin", f"{given!r} is nobody's skin. Say person or template, or leave --skin out.")
-    return given or None  # type: ignore[return-value] -- it is one of the two
+    return given or None
 
 
 def parse_size(given: str | None) -> "Size | None":

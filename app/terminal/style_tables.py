@@ -27,7 +27,7 @@ def print_style(document: Mapping[str, Any]) -> None:
 
 def print_findings(entries: Sequence[Entry], found: Sequence[Sequence[Finding]]) -> None:
     """What is wrong with each style, and what to do about it."""
-    rows = []
+    rows: list[Sequence[str | Text]] = []
     for entry, faults in zip(entries, found, strict=True):
         if not faults:
             rows.append((entry.style.id, Text("ok", style="green"), "", ""))

@@ -51,10 +51,10 @@ BROKEN = (
 
 pillow_heif.register_heif_opener()
 # Photos are decoded two at a time, and what each thread took of memory stays with it.
-pillow_heif.options.DECODE_THREADS = 2
+pillow_heif.options.DECODE_THREADS = 2  # pyrefly: ignore[bad-assignment] -- an option
 # Pillow warns at half its bound and fails at twice it; `pictures` has one bound, checked before any pixel is decoded.
 PIL.Image.MAX_IMAGE_PIXELS = None
-PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000
+PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000  # pyrefly: ignore[bad-assignment] -- an option
 
 JPEG, PNG = Weight(5, 0.3), Weight(5, 1)
 """A row at a time."""

@@ -19,7 +19,7 @@ STRIP_PIXELS = 1 << 19
 BROKEN = pyvips.Error
 """What it raises on files that lie about their content."""
 
-pyvips._remove_log_handler()  # pyright: ignore[reportPrivateUsage]
+pyvips._remove_log_handler()
 # What it keeps of earlier pictures, it would keep for nobody.
 pyvips.cache_set_max(0)
 

@@ -55,13 +55,13 @@ class _Stored:
         return image
 
 
-class StoredReference(_Stored, Reference):
+class StoredReference(_Stored, Reference):  # pyrefly: ignore[bad-class-definition] -- itself no dataclass
     """A reference whose picture is in a file."""
 
     __slots__ = ("_files",)
 
 
-class StoredCrop(_Stored, Crop):
+class StoredCrop(_Stored, Crop):  # pyrefly: ignore[bad-class-definition] -- itself no dataclass
     """A crop whose pictures are in files."""
 
     __slots__ = ("_files",)

@@ -55,10 +55,10 @@ class DrawingGuards:
 def pictures_of(request: PortraitRequest) -> list[Image]:
     """Return the pictures that a request brings beside photos of its people: of the style, the edit and the options."""
     style, edit, given = request.style, request.edit, request.options
-    found = [style.picture and style.picture.image, style.backdrop_picture]
-    found += [style.prompt_spec and style.prompt_spec.look_picture]
+    found = [style.picture.image if style.picture else None, style.backdrop_picture]
+    found += [style.prompt_spec.look_picture if style.prompt_spec else None]
     if edit is not None:
         found += [edit.picture, *edit.pictures]
     if given is not None:
-        found += [each.picture for each in given.control_inputs] + [given.look and given.look.picture]
+        found += [each.picture for each in given.control_inputs] + [given.look.picture if given.look else None]
     return [each for each in found if each is not None]

@@ -139,7 +139,7 @@ def encode_pdf(layout: Layout, content: bytes, origin: Origin, title: str = "ID 
     canvas.setViewerPreference("PrintScaling", "None")
     kind = PDFDictionary({"Type": PDFName("Metadata"), "Subtype": PDFName("XML")})
     # reportlab has no method for a document's XMP; its catalog takes it.
-    canvas._doc.Catalog.Metadata = PDFStream(kind, origin.marks.packet(origin.source_type), filters=[])  # pyright: ignore[reportAttributeAccessIssue] -- set in its constructor, undeclared
+    canvas._doc.Catalog.Metadata = PDFStream(kind, origin.marks.packet(origin.source_type), filters=[])  # pyrefly: ignore[missing-attribute] -- undeclared
     picture = ImageReader(io.BytesIO(content))
     for left, top in layout.positions:
         corner = (left * mm, (tall - top - layout.photo[1]) * mm)

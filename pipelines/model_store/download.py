@@ -262,7 +262,7 @@ def hub_failures(source: Source, hub: str) -> Iterator[None]:
     except errors.OfflineModeIsEnabled as error:
         raise SourceFailedError("no_network", "is switched off by HF_HUB_OFFLINE") from error
     # Whichever HTTP library the hub uses: it hands the error on without saying so.
-    except (errors.HTTPError, OSError) as error:  # pyright: ignore[reportPrivateImportUsage]
+    except (errors.HTTPError, OSError) as error:
         way = proxy_of(hub)
         why = f"cannot be reached{way or ''}; HF_ENDPOINT or models.hub names a mirror{'' if way else ', HTTPS_PROXY a proxy'}"
         raise SourceFailedError("no_network", why) from error

@@ -4,6 +4,7 @@
 `<store>/<model>/<name as published>`, and it is complete wherever it has that name.
 """
 
+import builtins
 import contextlib
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -98,11 +99,11 @@ class ModelStore:
         bought = model.licence in self._settings.commercial_licences
         return self._settings.use == "any" or model.commercial == "yes" or bought
 
-    def known(self, names: Iterable[str]) -> "list[Model]":
+    def known(self, names: Iterable[str]) -> builtins.list[Model]:
         """Return the models of these names, each once; names of nothing here are passed over."""
         return [self._manifest.models[name] for name in dict.fromkeys(names) if name in self._manifest.models]
 
-    def refused(self, names: Iterable[str]) -> "list[Model]":
+    def refused(self, names: Iterable[str]) -> builtins.list[Model]:
         """Return those of some models that the profile of this installation keeps from being used; see `known`."""
         return [model for model in self.known(names) if not self.is_allowed(model)]
 
@@ -110,7 +111,7 @@ class ModelStore:
         """Return what a licence asks to be handed on with pictures; None where it asks for nothing, or is not known."""
         return self._manifest.terms.get(licence)
 
-    def of_kind(self, kind: ModelKind, family: ModelFamily = "") -> "list[Model]":
+    def of_kind(self, kind: ModelKind, family: ModelFamily = "") -> builtins.list[Model]:
         """Return the models of one kind, here or not, in the order of the manifest: all, or those that fit a family.
 
         A model whose family is not known fits any.

@@ -10,14 +10,14 @@ from pipelines.folders import atomic
 from pipelines.pages.html import render_template, to_data_uri
 from portrait.arrays import Image
 from portrait.faces import likeness
-from portrait.types import Crop, Face, ScoredPhoto, TrainingSet
+from portrait.types import Crop, Face, ScoredPhoto, TrainingSet, Verdict
 from portrait.uses import served_in_words
 
 PAGE_FILE = "report.html"
 ENOUGH_PHOTOS = 10
 """Photos from which more teach little: EasyPhoto asks for 5 to 20, FaceChain for 1 to 10."""
 
-VERDICTS = {"use": "Used", "spare": "In reserve", "refuse": "Not used"}
+VERDICTS: dict[Verdict, str] = {"use": "Used", "spare": "In reserve", "refuse": "Not used"}
 PARTS = {
     "sharpness": "Sharp",
     "exposure": "Light",

@@ -205,7 +205,7 @@ def from_dict(
     """
     import numpy as np
 
-    given = {**values, "method": method}
+    given: dict[str, Any] = {**values, "method": method}
     if method == 1:
         strengths, share = split_merge_share(given.get("strengths", {}))
         given |= {"strengths": strengths, "start_merge_step": given.get("start_merge_step", share)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from portrait.errors import UserError
 from portrait.generation.options import ADAPTERS, Preset, PromptSpec
@@ -78,7 +79,7 @@ def with_strengths(passes: Passes, strengths: Mapping[str, float]) -> Passes:
     Raises what `check_strengths` does of their own names.
     """
     check_strengths({name: each for name, each in strengths.items() if name in (*STRENGTH_NAMES, *CONTROL_NAMES)})
-    changed = {name: strengths[name] for name in STRENGTH_NAMES if name in strengths}
+    changed: dict[str, Any] = {name: strengths[name] for name in STRENGTH_NAMES if name in strengths}
     controls = {name: strengths[name] for name in CONTROL_NAMES if name in strengths}
     return replace(passes, **changed, controls={**passes.controls, **controls})
 

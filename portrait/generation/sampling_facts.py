@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 TimestepSpacing: TypeAlias = Literal["", "leading", "linspace", "trailing"]
 """diffusers' name for which of the training's timesteps are sampled; empty for the base's own."""
@@ -67,7 +67,7 @@ class SamplingPreset:
 
 def read_facts(facts: Mapping[str, object]) -> SamplingFacts:
     """Facts as a manifest has them; those that do not concern sampling are left out. Raises ValueError for a wrong one."""
-    known = {name: facts[name] for name in SamplingFacts.__dataclass_fields__ if name in facts}
+    known: dict[str, Any] = {name: facts[name] for name in SamplingFacts.__dataclass_fields__ if name in facts}
     for name in ("guidance", "max_guidance"):
         if name in known:
             known[name] = _number(name, known[name])
@@ -81,7 +81,7 @@ def read_facts(facts: Mapping[str, object]) -> SamplingFacts:
     ):
         if known.get(name, "") not in choices:
             raise ValueError(f"{name} is one of {', '.join(choices[1:])}, not {known[name]!r}")
-    return SamplingFacts(**known)  # type: ignore[arg-type] -- each was checked above
+    return SamplingFacts(**known)
 
 
 def _number(name: str, value: object) -> float:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from portrait.arrays import Image, Size
 
-Values = TypeVar("Values", bound=NDArray[np.generic])
+Scalar = TypeVar("Scalar", bound=np.integer[Any] | np.floating[Any])
 STRIP_ROWS = 64
 """Rows of a large picture that are computed at a time: in single precision a strip of 4,000 pixels takes 3 MB."""
 ROWS_AT_ONCE = 8
@@ -24,7 +24,7 @@ def scaled_size(shape: tuple[int, ...], factor: float, smallest: int = 1) -> tup
     return max(smallest, round(shape[1] * factor)), max(smallest, round(shape[0] * factor))
 
 
-def resize(values: Values, shape: tuple[int, ...], enlarging: int = cv2.INTER_LINEAR) -> Values:
+def resize(values: NDArray[Scalar], shape: tuple[int, ...], enlarging: int = cv2.INTER_LINEAR) -> NDArray[Scalar]:
     """An array of pixels at another height and width: averages areas when it shrinks, else OpenCV's `enlarging`.
 
     The array itself where it has that shape.
@@ -34,7 +34,7 @@ def resize(values: Values, shape: tuple[int, ...], enlarging: int = cv2.INTER_LI
         return values
     shrinks = height * width < values.shape[0] * values.shape[1]
     interpolation = cv2.INTER_AREA if shrinks else enlarging
-    return np.asarray(cv2.resize(values, (width, height), interpolation=interpolation), values.dtype)  # type: ignore[return-value]
+    return np.asarray(cv2.resize(values, (width, height), interpolation=interpolation), values.dtype)
 
 
 def strips(height: int) -> Iterator[slice]:
@@ -93,12 +93,12 @@ def _scaled(values: NDArray[np.float32], across: float, down: float) -> NDArray[
     return np.asarray(cv2.resize(values, None, fx=across, fy=down, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def shrink_to_side(values: Values, side: float) -> Values:
+def shrink_to_side(values: NDArray[Scalar], side: float) -> NDArray[Scalar]:
     """An array of pixels with a longer side of at most `side`, by averaging areas; never enlarged."""
     factor = side / max(values.shape[:2])
     if factor >= 1:
         return values
-    return np.asarray(cv2.resize(values, scaled_size(values.shape, factor), interpolation=cv2.INTER_AREA), values.dtype)  # type: ignore[return-value]
+    return np.asarray(cv2.resize(values, scaled_size(values.shape, factor), interpolation=cv2.INTER_AREA), values.dtype)
 
 
 def scale_to_cover(image: Image, size: Size, enlarging: int = cv2.INTER_LANCZOS4) -> Image:

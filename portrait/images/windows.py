@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Size
-from portrait.images.resize import Values, scaled_size
+from portrait.images.resize import Scalar, scaled_size
 
 SAME = 1e-9
 """How far the first pixel of a window may lie beside its place in the reduced picture, in pixels of the picture. Where three
@@ -23,9 +23,9 @@ class Window:
     right: int
     bottom: int
 
-    def crop(self, image: Values) -> Values:
+    def crop(self, image: NDArray[Scalar]) -> NDArray[Scalar]:
         """That part of a picture, as a view."""
-        return image[self.top : self.bottom, self.left : self.right]  # type: ignore[return-value]
+        return image[self.top : self.bottom, self.left : self.right]
 
     def matrix_to(self, size: tuple[int, int]) -> NDArray[np.float64]:
         """The map from the picture to the window at `size` (width, height) pixels."""

@@ -251,7 +251,7 @@ def from_parameters(kind: Callable[..., T]) -> Any:
     async def make(**parameters: Any) -> T:
         return kind(**parameters)
 
-    make.__signature__ = inspect.signature(kind)  # type: ignore[attr-defined] -- where FastAPI finds the parameters
+    make.__signature__ = inspect.signature(kind)  # pyrefly: ignore[missing-attribute] -- where FastAPI finds the parameters
     return Depends(make)
 
 

@@ -134,7 +134,7 @@ class Counts(MemoryStorage):
 
     def _MemoryStorage__schedule_expiry(self) -> None:  # noqa: N802 -- the library's name
         if not self.timer.is_alive():
-            expire = self._MemoryStorage__expire_events  # type: ignore[attr-defined] -- the library's
+            expire = self._MemoryStorage__expire_events  # pyrefly: ignore[missing-attribute] -- the library's
             self.timer = threading.Timer(SWEEP_SECONDS, expire)
             self.timer.daemon = True
             self.timer.start()

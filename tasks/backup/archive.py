@@ -171,7 +171,7 @@ def _members(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]
 
 def _forget_members(tar: tarfile.TarFile) -> None:
     """Keep no list of members, which would hold the names of a million files."""
-    tar.members.clear()  # type: ignore[attr-defined] -- typeshed does not know it
+    tar.members.clear()  # pyrefly: ignore[missing-attribute] -- typeshed does not know it
 
 
 def _member(name: str, size: int, changed: float = 0.0) -> tarfile.TarInfo:

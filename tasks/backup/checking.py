@@ -48,7 +48,7 @@ class _Found:
         if name == MANIFEST:
             self.last = content.read()
         elif name == SUMS:
-            self.written_sums = hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type] -- it reads
+            self.written_sums = hashlib.file_digest(content, "sha256").hexdigest()  # pyrefly: ignore[no-matching-overload] -- it reads
         elif table := table_of(name):
             digest = self.tables.setdefault(table, Digest())
             for line in content:

@@ -67,7 +67,7 @@ def restore(
     except OSError as error:
         raise disk_error(error) from error
     target.database.migrate()
-    ledger = Ledger(target.database, target.journal and ErasureJournal(target.journal))
+    ledger = Ledger(target.database, ErasureJournal(target.journal) if target.journal else None)
     return manifest, replay(ledger, target.files, journals)
 
 
@@ -103,7 +103,7 @@ def _prepare_schema(database: Database, manifest: Manifest) -> None:
         with database.write() as connection:
             for name in [*(table.name for table in reversed(tables_of(connection))), *NOT_ROWS]:
                 # It needs the name alone, and what triggers count is not in every schema.
-                connection.execute(sa.schema.DropTable(sa.table(name), if_exists=True))  # type: ignore[arg-type]
+                connection.execute(sa.schema.DropTable(sa.table(name), if_exists=True))  # pyrefly: ignore[bad-argument-type] -- a name
     database.migrate(manifest.schema)
 
 

@@ -38,7 +38,7 @@ class _Described(Generic[P, T]):
 
     def __init__(self, described: Callable[Concatenate[Any, P], T]) -> None:
         self.described = described
-        functools.update_wrapper(self, described)  # type: ignore[arg-type] -- it has what a function is documented by
+        functools.update_wrapper(self, described)  # pyrefly: ignore[bad-argument-type] -- it has what a function is documented by
 
     def _bound(self, client: Any) -> Any:
         if client is None:

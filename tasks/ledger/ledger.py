@@ -68,4 +68,4 @@ def open_ledger(url: str, journal: Path | None = None) -> Ledger:
     """
     database = Database(url)
     database.migrate()
-    return Ledger(database, journal and ErasureJournal(journal))
+    return Ledger(database, ErasureJournal(journal) if journal else None)

@@ -64,7 +64,7 @@ class PortraitRepository(Repository):
         """
         chosen = sa.select(*_columns(recipes)).where(*_conditions(owner, wanted))
         parts = _parts_behind(sort, _read_cursor(sort, cursor)) if cursor else [sa.true()]
-        rows: list[sa.Row[Any]] = []
+        rows: list[Any] = []
         with self.database.read() as connection:
             for part in parts:
                 wanting = limit + 1 - len(rows)
@@ -140,7 +140,7 @@ def _columns(recipes: bool) -> Sequence[sa.ColumnElement[Any]]:
 def _portrait(row: sa.Row[Any]) -> PortraitRow:
     if "recipe" in row._mapping:
         return row_as(PortraitRow, row)
-    values = dict(row._mapping)
+    values = row._asdict()
     rules = values.pop("rules")
     return PortraitRow(**values, recipe={"drawn": {"rules": rules}} if rules else {})
 

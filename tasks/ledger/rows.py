@@ -323,8 +323,8 @@ class Page(Generic[T]):
 
 def row_as(kind: type[T], row: sa.Row[Any]) -> T:
     """Convert a row into a value of this dataclass; other columns are left out."""
-    names = kind.__dataclass_fields__  # type: ignore[attr-defined] -- every kind here is a dataclass
-    return kind(**{name: value for name, value in row._mapping.items() if name in names})
+    names = kind.__dataclass_fields__  # pyrefly: ignore[missing-attribute] -- every kind here is a dataclass
+    return kind(**{name: value for name, value in row._mapping.items() if name in names})  # pyrefly: ignore[bad-unpacking] -- strings
 
 
 def there(table: sa.Table) -> sa.ColumnElement[bool]:

@@ -25,7 +25,7 @@ Transition = Callable[[Job], Job]
 
 def job_from_row(row: sa.Row[Any]) -> Job:
     """Convert a row of `jobs` into its value."""
-    values = dict(row._mapping)
+    values = row._asdict()
     values["params"] = values.pop("wants")
     values["needs"] = frozenset(values["needs"].split())
     values["fault"] = Fault(**values["fault"]) if values["fault"] else None
@@ -78,7 +78,12 @@ def number_portraits(connection: sa.Connection, job: str, ids: Sequence[str], no
 
 def record_event(connection: sa.Connection, job: Job, now: float, kind: str = "state") -> None:
     """Insert the job's event, and when the job has ended the deliveries to its owner's webhooks."""
-    data = {"phase": job.phase, "progress": round(job.progress, 4), "message": job.message, "preview": job.preview}
+    data: dict[str, Any] = {
+        "phase": job.phase,
+        "progress": round(job.progress, 4),
+        "message": job.message,
+        "preview": job.preview,
+    }
     if job.fault is not None:
         data["fault"] = {"code": job.fault.code, "message": job.fault.message}
     connection.execute(_ADD_EVENT, {"job": job.id, "at": now, "kind": kind, "state": job.state, "data": data})

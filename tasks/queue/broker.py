@@ -32,7 +32,7 @@ class NoPrefetch(bootsteps.StartStopStep):
     Celery reserves one message ahead. It can do without on Redis alone (`worker_disable_prefetch`), by the same means.
     """
 
-    requires = {"celery.worker.consumer.tasks:Tasks"}  # noqa: RUF012 -- Celery's own declaration
+    requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, parent: Any) -> None:
         """Let the channel take a message only when a process is free to handle it."""

@@ -304,7 +304,8 @@ def run(installation: Installation, options: WorkerOptions) -> int:
             # In a thread, because a signal handler must not wait for a database.
             threading.Thread(target=_request_stop, args=(installation, prefix), name="stopping").start()
 
-    celery_worker.safe_say = lambda *_: None  # what it says of signals is no line of JSON, and goes past the log
+    # What it says of signals is no line of JSON, and goes past the log.
+    celery_worker.safe_say = lambda msg, f=None: None
     signals.worker_shutting_down.connect(stopping, weak=False)
     liveness.keep_beating("worker", installation.tasks.lease.heartbeat, ended)
     try:

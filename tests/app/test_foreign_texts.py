@@ -51,7 +51,7 @@ def test_what_others_wrote_is_shown_as_it_is_on_every_page(tmp_path: Path) -> No
         api.client().post("/generations", json={"people": {"1": person}, "style": "mine"})
         portrait = api.complete_next_job("draw:studio").result["portraits"][0]
         rejected = {person: [(FOREIGN, "unknown", FOREIGN)]}
-        states = [{"person": person, "rejected": rejected}, {"person": other, "language": "zh"}]
+        states: list[dict[str, Any]] = [{"person": person, "rejected": rejected}, {"person": other, "language": "zh"}]
         seen = 0
         for pages, client in ((("", "photos", "create", "results", "privacy"), ann), (("styles",), olga)):
             for page in pages:

@@ -112,7 +112,7 @@ def write(root: Path, size: str, where: torch.device) -> tuple[Settings, Path]:
     _quick(store / "lcm_sdxl", unet)
     file = lora(unet.to("cpu"), root / "person.safetensors", 1)
     settings = Settings(models=ModelStoreSettings(folder=store), bases={"xl": BaseLocation(root / "base")})
-    return replace(settings, draw=DrawSettings(base="xl", device=where.type)), file  # type: ignore[arg-type] -- cpu or cuda
+    return replace(settings, draw=DrawSettings(base="xl", device=where.type)), file  # pyrefly: ignore[bad-argument-type] -- cpu or cuda
 
 
 def _base(folder: Path, unet: Any, shape: Shape, where: torch.device) -> None:

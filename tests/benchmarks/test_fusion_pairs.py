@@ -151,7 +151,7 @@ def table_row(kind: str, pairs: Sequence[Pair]) -> str:
     return f"| {kind or 'all'} | {len(pairs)} | {before:.3f} | {now:.3f} |"
 
 
-def sheet_row(person: tuple[Image, Face], template: tuple[Image, Face], drawn: Mapping[str, Image]) -> Image:
+def sheet_row(person: tuple[Image, Face], template: tuple[Image, Face], drawn: Mapping[Skin, Image]) -> Image:
     """A person, the template and both drawings, heads beside each other."""
 
     def head(image: Image, face: Face) -> Image:

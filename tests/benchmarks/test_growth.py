@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from starlette.testclient import TestClient
 
 from pipelines import image_io
 from pipelines.prepare import Overrides, Prepare
@@ -114,8 +115,8 @@ def places(ledger: Ledger, people: int) -> dict[str, str]:
     return {**cursors, "person": ledger.people.list(OWNER, limit=1).items[0].id}
 
 
-def answered(api: ApiHarness, client: object, path: str) -> None:
-    answer = client.get(path)  # type: ignore[attr-defined] -- starlette's client
+def answered(api: ApiHarness, client: TestClient, path: str) -> None:
+    answer = client.get(path)
     assert answer.status_code == 200, answer.text
 
 

@@ -45,8 +45,9 @@ def test_a_gate_holds_up_to_its_value(figure: Figure, holds: bool) -> None:
 
 @pytest.mark.parametrize("wrong", [{"value": math.nan}, {"value": math.inf}, {"at_least": 1.0}, {"at_most": None}])
 def test_a_figure_is_finite_and_has_one_gate(wrong: dict[str, Any]) -> None:
+    given: dict[str, Any] = {**SECONDS, "value": 1.0, **wrong}
     with pytest.raises(ValidationError):
-        Figure(**{**SECONDS, "value": 1.0, **wrong})
+        Figure(**given)
 
 
 @pytest.mark.parametrize(

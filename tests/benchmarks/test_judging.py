@@ -7,6 +7,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -211,6 +212,10 @@ def lightness(subject: Subject, depth: float) -> float:
     return float(np.median(cv2.cvtColor(image, cv2.COLOR_RGB2LAB)[..., 0][inside > 0]))
 
 
+def _turned(turns: int, image: Image, *_: object) -> Image:
+    return np.rot90(image, turns)
+
+
 def test_quarter_turns_without_exif_are_undone(
     judge: Judge, subjects: dict[str, Subject], tables: Tables, figure: Record
 ):
@@ -218,7 +223,7 @@ def test_quarter_turns_without_exif_are_undone(
     for name, subject in subjects.items():
         cells = []
         for turns in range(4):
-            files = [subject.selfie(seed, lambda image, *_, t=turns: np.rot90(image, t)) for seed in range(SEEDS)]
+            files = [subject.selfie(seed, partial(_turned, turns)) for seed in range(SEEDS)]
             cells.append([photo.quarter_turns == -turns % 4 for photo in judge.photos(files)])
         rows.append([name, *map(percent, cells)])
         if name in FACING:

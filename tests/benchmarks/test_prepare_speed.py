@@ -1,8 +1,5 @@
 """How much faster `Prepare` is than a plain loop over the same photos, with the same verdicts; docs/benchmarks.md."""
 
-# dlib is one compiled module without stubs: its names are not known to the type checker.
-# pyright: reportAttributeAccessIssue=false
-
 import hashlib
 import os
 import statistics

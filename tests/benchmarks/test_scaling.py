@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.files import Files
+from tasks.jobs import Job
 from tasks.ledger.ledger import Ledger
 from tasks.queue.retention import erase_expired
 from tasks.settings import RetentionSettings
@@ -147,14 +148,16 @@ def test_rows_of_many_owners(ledger: Ledger) -> None:
 @pytest.mark.bench
 def test_how_much_a_ledger_writes_and_a_keeper_erases(ledger: Ledger, tmp_path: Path, figure: Record) -> None:
     """Progress of eight running jobs, by eight threads; people without photos, each in a transaction, and jobs."""
-    jobs = []
+    jobs: list[Job] = []
     for at in range(8):
         ledger.jobs.add(new_job(f"owner{at}", created=float(at)))
-        jobs.append(ledger.queue.claim(f"w{at}", "cpu", {"draw:studio"}, time.time(), 600))
+        job = ledger.queue.claim(f"w{at}", "cpu", {"draw:studio"}, time.time(), 600)
+        assert job is not None
+        jobs.append(job)
 
     def report(at: int) -> None:
         for step in range(250):
-            ledger.queue.report(jobs[at], time.time(), "drawing", step / 250, "Drawing")  # type: ignore[arg-type]
+            ledger.queue.report(jobs[at], time.time(), "drawing", step / 250, "Drawing")
 
     seconds = timed(lambda: list(_POOL.map(report, range(8))))
     for at in range(300):

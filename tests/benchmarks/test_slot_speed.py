@@ -76,7 +76,7 @@ def timed(act: Callable[[int], object], turns: int) -> float:
 
 def layers_out(unet: UNet2DConditionModel) -> list[torch.Tensor]:
     """The output of every layer that has a LoRA: all that loading one changes."""
-    layers = [module for name, module in unet.named_modules() if name.endswith(LORA_TARGETS)]
+    layers: list[Any] = [module for name, module in unet.named_modules() if name.endswith(LORA_TARGETS)]
     torch.manual_seed(0)
     with torch.no_grad():
         return [layer(torch.randn(1, 4, layer.in_features, dtype=torch.bfloat16)) for layer in layers]

@@ -62,7 +62,7 @@ def write(folder: Path, size: str) -> Path:
     shape = SHAPES[size]
     levels = len(shape["unet"]["block_out_channels"])
     tokens, _ = tiny.vocabulary()
-    text = {"vocab_size": len(tokens), "max_position_embeddings": 77, **shape["text"]}
+    text: dict[str, Any] = {"vocab_size": len(tokens), "max_position_embeddings": 77, **shape["text"]}
     image: dict[str, Any] = {
         "layers_per_block": 2,
         "down_block_types": ("DownEncoderBlock2D",) * 4,
@@ -147,7 +147,7 @@ class Ours:
     def __init__(
         self, folder: Path, side: int, work_dir: Path, device: str = "cpu", checkpointing: Checkpointing = "off"
     ) -> None:
-        knobs = replace(KNOBS, side=side, device=device, checkpointing=checkpointing)
+        knobs = replace(KNOBS, side=side, device=device, checkpointing=checkpointing)  # pyrefly: ignore[bad-argument-type] -- one it has
         base = loading.open_base("base", folder)
         given = TrainingJob(photos(side), "base", work_dir)
         plan = Dreambooth(lambda name: base, fakes.FakeFinder, knobs, work_dir).plan(given)
@@ -214,7 +214,7 @@ class Script:
 
 def learning(variant: str, folder: Path, side: int, work_dir: Path) -> "Ours | Script":
     """One of the ways by its name."""
-    return Script(folder, side) if variant == "script" else Ours(folder, side, work_dir, checkpointing=variant)  # type: ignore[arg-type]
+    return Script(folder, side) if variant == "script" else Ours(folder, side, work_dir, checkpointing=variant)  # pyrefly: ignore[bad-argument-type] -- one of its kinds
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ SHARING = """
 @pytest.fixture(scope="module")
 def api(installation: Installation) -> Iterator[Client]:
     with signed_in(installation, OWNER) as (api, secret):
-        api.secret = secret  # type: ignore[attr-defined]
+        api.secret = secret  # pyrefly: ignore[missing-attribute] -- kept beside it
         yield api
 
 
@@ -75,7 +75,7 @@ def page(installation: Installation, chromium: Browser, api: Client) -> Iterator
     photo = api.add_selfies(person, [("me.png", picture(3, side=400))]).added[0].id
     _deliver(installation.home, person, photo)
     context = chromium.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB", has_touch=True)
-    secret: str = api.secret  # type: ignore[attr-defined]
+    secret: str = api.secret  # pyrefly: ignore[missing-attribute] -- kept beside it
     context.add_cookies([{"name": "portrait_key", "value": secret, "url": installation.app}])
     yield context.new_page()
     context.close()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 from playwright.sync_api import Browser, Locator, Page, expect
 
@@ -21,22 +21,26 @@ from tests.tasks.stand import wait_until
 PATIENCE = 90_000
 """Milliseconds a job may take on a busy machine."""
 STYLES = ("studio-warm", "studio-black")
+Width: TypeAlias = Literal[390, 768, 1280]
+Theme: TypeAlias = Literal["light", "dark"]
+Language: TypeAlias = Literal["en", "zh"]
+Hands: TypeAlias = Literal["touch", "keyboard"]
 
 
 @dataclass(frozen=True)
 class Form:
     """One form of browser."""
 
-    width: Literal[390, 768, 1280]
-    theme: Literal["light", "dark"]
-    language: Literal["en", "zh"]
-    hands: Literal["touch", "keyboard"]
+    width: Width
+    theme: Theme
+    language: Language
+    hands: Hands
 
     def __str__(self) -> str:
         return f"{self.width}-{self.theme}-{self.language}-{self.hands}"
 
 
-ALL = [Form(*each) for each in product((390, 768, 1280), ("light", "dark"), ("en", "zh"), ("touch", "keyboard"))]
+ALL = [Form(*each) for each in product(get_args(Width), get_args(Theme), get_args(Language), get_args(Hands))]
 PAIRWISE = [
     Form(390, "light", "en", "touch"),
     Form(390, "dark", "zh", "keyboard"),

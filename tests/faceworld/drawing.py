@@ -35,7 +35,7 @@ def draw(pipe: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[
             generator=[torch.Generator().manual_seed(seed) for seed in seeds[start : start + batch]],
             output_type="np",
         )
-        images += [np.asarray((image * 255).round(), np.uint8) for image in output.images]  # type: ignore[union-attr]
+        images += [np.asarray((image * 255).round(), np.uint8) for image in output.images]
     return images
 
 

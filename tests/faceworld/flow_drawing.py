@@ -35,6 +35,6 @@ def draw(
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         output_type="np",
         max_sequence_length=flow_words.LENGTH,
-        text_encoder_out_layers=(1, 2, 3),  # type: ignore[arg-type] -- it takes as many as there are
+        text_encoder_out_layers=(1, 2, 3),
     )
-    return [np.asarray((image * 255).round(), np.uint8) for image in drawn.images]  # type: ignore[union-attr]
+    return [np.asarray((image * 255).round(), np.uint8) for image in drawn.images]

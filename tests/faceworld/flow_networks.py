@@ -65,7 +65,7 @@ def autoencoder(trained: AutoencoderKL) -> AutoencoderKLFlux2:
 
 def encode(network: AutoencoderKLFlux2, pictures: Tensor) -> Tensor:
     """Pictures N×3×H×W, -1..1, as latents N×32×H/8×W/8 that are not normalised yet."""
-    return Flux2KleinPipeline._patchify_latents(network.encode(pictures).latent_dist.mode())  # type: ignore[union-attr]
+    return Flux2KleinPipeline._patchify_latents(network.encode(pictures).latent_dist.mode())  # pyrefly: ignore[missing-attribute] -- no tuple
 
 
 def set_statistics(network: AutoencoderKLFlux2, latents: Tensor) -> None:

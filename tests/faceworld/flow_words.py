@@ -37,7 +37,7 @@ def build() -> Qwen2Tokenizer:
     merges = [tuple(each) for each in model["merges"]]
     return Qwen2Tokenizer(
         vocab=model["vocab"],
-        merges=merges,  # type: ignore[arg-type] -- pairs, as the library reads them itself
+        merges=merges,  # pyrefly: ignore[bad-argument-type] -- pairs, as the library reads them itself
         eos_token=END,
         pad_token=PAD,
         unk_token=PAD,

@@ -36,11 +36,11 @@ def scale(network: AutoencoderKL, random: torch.Generator) -> None:
     network.register_to_config(scaling_factor=round(1 / spread.item(), 5))
 
 
-def sharpen(network: AutoencoderKL, random: torch.Generator) -> None:
+def sharpen(network: Any, random: torch.Generator) -> None:
     """The decoder alone: what a picture is encoded to stays."""
     network.encoder.requires_grad_(False)
-    network.quant_conv.requires_grad_(False)  # type: ignore[union-attr]
-    drawn_by = [*network.decoder.parameters(), *network.post_quant_conv.parameters()]  # type: ignore[union-attr]
+    network.quant_conv.requires_grad_(False)
+    drawn_by = [*network.decoder.parameters(), *network.post_quant_conv.parameters()]
     learn(network, drawn_by, PARTS[2], mixed, random)
 
 
@@ -58,7 +58,7 @@ def learn(
     for step in range(steps):
         pictures = pictures_of(batch, random)
         latents = posterior(network, pictures)
-        drawn = network.decode(latents.sample(random)).sample  # type: ignore[union-attr]
+        drawn = network.decode(latents.sample(random)).sample  # pyrefly: ignore[missing-attribute] -- no tuple
         loss = distance(drawn, pictures) + KL * latents.kl().mean() / latents.mean[0].numel()
         optimiser.zero_grad()
         loss.backward()
@@ -94,4 +94,4 @@ def distance(drawn: Tensor, pictures: Tensor) -> Tensor:
 
 def posterior(network: AutoencoderKL, pictures: Tensor) -> Any:
     """The latents of pictures (-1..1) as a distribution; not scaled."""
-    return network.encode(pictures).latent_dist  # type: ignore[union-attr]
+    return network.encode(pictures).latent_dist  # pyrefly: ignore[missing-attribute] -- no tuple

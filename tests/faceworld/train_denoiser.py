@@ -223,13 +223,13 @@ def copy(pair: Networks, average: Networks, share: float) -> None:
             target.lerp_(new, share)
 
 
-def resume(saved: Path, pair: Networks, average: Networks, optimiser: torch.optim.Optimizer, rate: object) -> int:
+def resume(saved: Path, pair: Networks, average: Networks, optimiser: torch.optim.Optimizer, rate: Any) -> int:
     """Steps already done."""
     step, *states = torch.load(saved, weights_only=True)
     for each, state in zip(
         (pair.denoiser, pair.text, average.denoiser, average.text, optimiser, rate), states, strict=True
     ):
-        each.load_state_dict(state)  # type: ignore[attr-defined]
+        each.load_state_dict(state)
     log(f"goes on from step {step}")
     return int(step)
 

@@ -26,7 +26,7 @@ GROWTH = 200_000_000
 """Bytes by which one input may raise the memory of the process, and all of them together what it keeps."""
 BATCH = 2_000
 """Inputs of one run of Hypothesis, which remembers all of them."""
-SLOW: Collection[HealthCheck] = tuple(each for each in HealthCheck)  # type: ignore[assignment] -- the metaclass is untyped
+SLOW: Collection[HealthCheck] = tuple(each for each in HealthCheck)
 
 
 @dataclass(frozen=True)

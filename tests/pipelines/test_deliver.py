@@ -86,7 +86,8 @@ def test_an_id_photo_has_no_mark_in_its_pixels_and_keeps_its_kilobytes(marks: Ma
     rng = np.random.default_rng(1)
     image = np.clip(picture(1, 1).astype(int) + rng.integers(-4, 5, (*picture(1, 1).shape[:2], 1)), 0, 255)
     labelled = replace(marks, settings=replace(marks.settings, label="AI"))
-    for kilobytes in ([20, 30], [90, 110], [None, 16]):
+    bounds: list[list[Any]] = [[20, 30], [90, 110], [None, 16]]
+    for kilobytes in bounds:
         rule = {"drawn": {"file": {"dpi": 300, "kilobytes": kilobytes}}}
         made = replace(portrait("idphoto", **rule), image=image.astype(np.uint8))
         content = encode(made, "jpg", labelled)

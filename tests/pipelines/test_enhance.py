@@ -1,6 +1,7 @@
 """Enhancing crops and small faces: only what is better is taken, colour and shape stay the photo's own."""
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -54,8 +55,8 @@ def reference(seed: int, width: float = 90, quality: Quality = GOOD) -> Referenc
     return Reference(f"{seed}.jpg", image, fakes.face(image, 1, share=width / 400), quality, f"id{seed}")
 
 
-def enhance(restorer: Restorer | None = None, upscaler: Sharpener | None = None, **options: object) -> Enhance:
-    return Enhance(FakeFinder(), restorer or FakeRestorer(), upscaler, **options)  # pyright: ignore[reportArgumentType]
+def enhance(restorer: Restorer | None = None, upscaler: Sharpener | None = None, **options: Any) -> Enhance:
+    return Enhance(FakeFinder(), restorer or FakeRestorer(), upscaler, **options)
 
 
 def test_one_photo_alone_is_enhanced_too() -> None:

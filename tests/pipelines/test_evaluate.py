@@ -164,7 +164,7 @@ def test_a_network_that_is_not_here_names_the_pull(tmp_path: Path, folder: Path)
     settings = Settings(models=ModelStoreSettings(folder=tmp_path / "none"))
 
     class Bare(build.Engines):
-        def finder(self) -> FakeFinder:  # type: ignore[override]
+        def finder(self) -> FakeFinder:
             return FakeFinder()
 
     flow = build.evaluate(settings, Bare(settings, ModelStore(settings.models)))

@@ -16,7 +16,7 @@ from tests import selfies
 
 def encoded(image: Image, format: str, **options: object) -> bytes:
     file = io.BytesIO()
-    PIL.Image.fromarray(image).save(file, format, **options)  # type: ignore[arg-type]
+    PIL.Image.fromarray(image).save(file, format, **options)
     return file.getvalue()
 
 

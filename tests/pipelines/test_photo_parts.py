@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,7 +28,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     image = PIL.Image.fromarray(np.asarray(cv2.resize(selfies.astronaut(), (1203, 900)), np.uint8))
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
-    options = {
+    options: dict[str, dict[str, Any]] = {
         "a.jpg": {"quality": 95},
         "turned.jpg": {"quality": 95, "exif": exif},
         "a.png": {},

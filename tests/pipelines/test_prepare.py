@@ -2,6 +2,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,15 +24,15 @@ from tests.fakes import FakeFinder, FakeMatter, FakeRestorer, RecordingProgress,
 LIMITS = Thresholds(full_size=100)
 
 
-def prepare(paths: Sequence[Path], overrides: Overrides = Overrides(), **parts: object) -> TrainingSet:
+def prepare(paths: Sequence[Path], overrides: Overrides = Overrides(), **parts: Any) -> TrainingSet:
     flow = Prepare(
         finder=FakeFinder(),
-        restorer=parts.pop("restorer", FakeRestorer()),  # type: ignore[arg-type]
-        matter=parts.pop("matter", None),  # type: ignore[arg-type]
-        settings=parts.pop("knobs", Knobs()),  # type: ignore[arg-type]
-        thresholds=parts.pop("limits", LIMITS),  # type: ignore[arg-type]
+        restorer=parts.pop("restorer", FakeRestorer()),
+        matter=parts.pop("matter", None),
+        settings=parts.pop("knobs", Knobs()),
+        thresholds=parts.pop("limits", LIMITS),
     )
-    return flow(paths, overrides, parts.pop("progress", RecordingProgress()))  # type: ignore[arg-type]
+    return flow(paths, overrides, parts.pop("progress", RecordingProgress()))
 
 
 def photos(folder: Path, *people: int) -> list[Path]:

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_shut_eyes_lose_to_open_ones() -> None:
     blinking = picture(1, 1)
 
     class Blinks(FakeFinder):
-        def faces(self, image: Image, embedded: int = 1) -> list:  # type: ignore[type-arg]
+        def faces(self, image: Image, embedded: int = 1) -> list:
             shut = np.zeros((478, 3), np.float32) if np.array_equal(image, blinking) else None
             return [replace(each, mesh=shut) for each in super().faces(image, embedded)]
 
@@ -117,7 +118,7 @@ def test_a_recipe_draws_the_same_candidate_again() -> None:
 
 def test_each_person_is_measured_where_they_were_put() -> None:
     class Two(FakeFinder):
-        def faces(self, image: Image, embedded: int = 1) -> list:  # type: ignore[type-arg]
+        def faces(self, image: Image, embedded: int = 1) -> list:
             left, right = fakes.face(image, 2), fakes.face(image, 1)
             return [
                 replace(right, box=replace(right.box, left=300, right=380)),
@@ -148,7 +149,8 @@ def test_a_recipe_says_where_the_eyes_are_in_the_portrait_and_in_what_it_was_mad
     assert found["photo"] == pytest.approx(shares, abs=1e-3)
     assert (found["photo_aspect"], "template" in found) == (1.0, False)
     (put,) = flow(make_request(style=style), RecordingProgress())
-    assert put.recipe["drawn"]["eyes"]["1"]["template"] == pytest.approx(shares, abs=1e-3)  # type: ignore[index]
+    told: Any = put.recipe["drawn"]
+    assert told["eyes"]["1"]["template"] == pytest.approx(shares, abs=1e-3)
 
 
 def test_recipe_holds_no_names_and_no_paths() -> None:

@@ -3,13 +3,13 @@
 import numpy as np
 
 from pipelines import render
-from portrait.types import Box, Candidate, Face, Identity, PortraitRequest, Pose, Skin, Style, StylePicture
+from portrait.types import Box, Candidate, Face, Identity, PortraitRequest, Pose, Skin, Style, StyleKind, StylePicture
 
 
-def request(skin: Skin | None = None, style_skin: Skin = "person", kind: str = "template") -> PortraitRequest:
+def request(skin: Skin | None = None, style_skin: Skin = "person", kind: StyleKind = "template") -> PortraitRequest:
     face = Face(Box(0, 0, 40, 40), np.zeros((5, 2), np.float32), None, {}, Pose(0, 0, 0), 1.0)
     picture = StylePicture(np.zeros((64, 64, 3), np.uint8), (face, face), {1: (20.0, 20.0), 2: (50.0, 20.5)})
-    style = Style("made", 1, kind, "Made", picture=picture if kind == "template" else None, skin=style_skin)  # type: ignore[arg-type]
+    style = Style("made", 1, kind, "Made", picture=picture if kind == "template" else None, skin=style_skin)
     return PortraitRequest({2: Identity("anna", (), {})} if kind == "template" else {}, style, 0, 1, skin=skin)
 
 

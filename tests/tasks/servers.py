@@ -153,7 +153,7 @@ def _make_bucket(address: str, within: float) -> None:
     from obstore.store import S3Store
 
     options = {"client_options": {"allow_http": True}, "retry_config": {"max_retries": 0}}
-    store = S3Store(BUCKET, endpoint=address, region="us-east-1", **options)  # type: ignore[arg-type]
+    store = S3Store(BUCKET, endpoint=address, region="us-east-1", **options)
     until = time.monotonic() + within
     while True:
         try:

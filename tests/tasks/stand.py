@@ -34,7 +34,7 @@ LEASE = 3.0
 def new_job(owner: str = "ann", created: float | None = None, **values: Any) -> Job:
     """A queued job that the fake flows can do."""
     now = time.time() if created is None else created
-    given = {
+    given: dict[str, Any] = {
         "kind": "generate",
         "queue": "cpu",
         "params": {},

@@ -16,9 +16,9 @@ from tasks.ledger.ledger import Ledger
 from tasks.settings import SessionSettings
 
 
-def code_of(call: object) -> str:
+def code_of(call: Callable[[], object]) -> str:
     with pytest.raises(UserError) as caught:
-        call()  # type: ignore[operator] -- every call here can be made
+        call()
     return caught.value.code
 
 
@@ -75,7 +75,7 @@ def test_an_owner_names_a_folder(sqlite: Ledger, owner: str) -> None:
 
 
 def test_a_role_that_does_not_exist_is_refused(sqlite: Ledger) -> None:
-    assert code_of(lambda: auth.create_key(sqlite, "ann", "k", "king", 1.0)) == "bad_role"  # type: ignore[arg-type] -- on purpose
+    assert code_of(lambda: auth.create_key(sqlite, "ann", "k", "king", 1.0)) == "bad_role"  # pyrefly: ignore[bad-argument-type] -- on purpose
 
 
 def test_secrets_are_nowhere_in_the_database(sqlite: Ledger) -> None:

@@ -71,7 +71,7 @@ def installed(request: pytest.FixtureRequest, tmp_path: Path, numbers: Iterator[
     with ExitStack() as stack:
         if request.param == "sqlite-folder":
             stand = stack.enter_context(contextmanager(stand_at)(tmp_path, MANY_LOSSES))
-            outages = [lambda seconds: lock(tmp_path / "ledger.db", seconds)]
+            outages: list[Callable[[float], None]] = [lambda seconds: lock(tmp_path / "ledger.db", seconds)]
             yield Installed(stand, {}, skewed=False, outages=outages)
             return
         started = request.getfixturevalue("started")

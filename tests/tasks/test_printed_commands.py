@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import httpx
@@ -167,7 +168,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         yield machine
 
 
-def documents(printed: str) -> list[dict[str, object]]:
+def documents(printed: str) -> list[dict[str, Any]]:
     """The JSON documents in what a shell printed."""
     found, decoder, at = [], json.JSONDecoder(), 0
     while (at := printed.find("{", at)) >= 0:
@@ -186,17 +187,17 @@ def test_serving_with_curl_alone(serving: Machine) -> None:
     told = documents(printed)
     assert [each["paragraphs"] for each in told if "paragraphs" in each], "the text of consent"
     uploads = [each for each in told if "added" in each]
-    assert [len(each["added"]) for each in uploads] == [2]  # type: ignore[arg-type]
+    assert [len(each["added"]) for each in uploads] == [2]
     assert printed.count('"state":"succeeded"') >= 4, "streams end when their jobs have"
     judged = next(each for each in told if "items" in each and "verdict" in str(each))
-    assert [each["verdict"] for each in judged["items"]] == ["use", "use"]  # type: ignore[index]
+    assert [each["verdict"] for each in judged["items"]] == ["use", "use"]
     assert len(ZipFile(serving.home / "portraits.zip").namelist()) == 4
     assert "base:sdxl:instantid true" in printed
     assert '["text-garden"' in printed
-    asked = [each["wants"] for each in told if isinstance(each.get("wants"), dict) and each["wants"].get("edit")]  # type: ignore[union-attr]
-    kinds = [each["edit"]["kind"] for each in asked]  # type: ignore[index]
+    asked = [each["wants"] for each in told if isinstance(each.get("wants"), dict) and each["wants"].get("edit")]
+    kinds = [each["edit"]["kind"] for each in asked]
     assert kinds == ["variations", "change", "extend", "repaint", "instruct"]
-    assert asked[-1]["technique"]["base"] == "flux2_klein"  # type: ignore[index]
+    assert asked[-1]["technique"]["base"] == "flux2_klein"
 
 
 def test_a_webhook_for_mail(serving: Machine) -> None:

@@ -128,7 +128,8 @@ def draw(
 
 def touched(runner: JobRunner, image: Image, faces: list[Face], who: Mapping[int, Identity]) -> dict[int, np.ndarray]:
     """Where each face may change: fusion's oval and the masks of the passes."""
-    painter = runner.flows._engines.painter("inpaint")  # type: ignore[attr-defined]
+    flows: Any = runner.flows
+    painter = flows._engines.painter("inpaint")
     assert isinstance(painter, Inpaint)
     style = Style("made", 1, "template", "Made", picture=StylePicture(image, tuple(faces)))
     order = painter.plan(PortraitRequest(who, style, 0, 1, options=options.from_dict(TECHNIQUE)))

@@ -180,7 +180,8 @@ def _pass_fields(fields: Fields) -> Mapping[str, Any] | None:
     fields.show_messages("passes")
     if not enabled:
         return None
-    defaults = {"face": 0.45, "tone": 1.0, "fusion": 0.5, "ring": 0.35, "seam": 0.3, "controls": {}, "needs": ["canny"]}
+    strengths = {"face": 0.45, "tone": 1.0, "fusion": 0.5, "ring": 0.35, "seam": 0.3}
+    defaults: dict[str, Any] = {**strengths, "controls": {}, "needs": ["canny"]}
     values = dict(now or defaults)
     for name in PASSES:
         key = fields.state_key(f"passes-{name}", float(values.get(name, defaults[name])))

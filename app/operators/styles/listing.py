@@ -9,7 +9,7 @@ from app.operators.styles import add, labels
 from app.session import client, switch_page, translate, translate_or
 from tasks import schemas
 
-STATES = ("draft", "published", "retired", "built-in")
+STATES: tuple[schemas.StyleStatus, ...] = ("draft", "published", "retired", "built-in")
 KINDS = ("studio", "template", "text", "idphoto")
 PAGE = 24
 """Styles shown at once."""

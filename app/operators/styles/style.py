@@ -217,7 +217,7 @@ def _save(style: schemas.OperatorStyle, content: dict[str, object], edition: str
         client().write_draft(style.id, content, edition)
     except UserError as error:
         if error.code == "bad_style" and error.details.get("errors"):
-            draft_edits.set_errors(style.id, list(error.details["errors"]))  # type: ignore[call-overload]  # as the wire has them
+            draft_edits.set_errors(style.id, list(error.details["errors"]))
             st.rerun()
         if error.code == "draft_changed":
             st.rerun()

@@ -149,7 +149,7 @@ def _run(module: str) -> int:
         traceback.print_exc()
         raise
     finally:
-        threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue] -- as `multiprocessing` ends its forks
+        threading._shutdown()  # pyrefly: ignore[missing-attribute] -- as `multiprocessing` ends its forks
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -123,7 +123,7 @@ def _count_tensors(stored: Any) -> int:
 def load_state_dict(network: _Network, weights: dict[str, torch.Tensor], file: Path) -> _Network:
     """Load a checkpoint's weights, all of them, into a network; raises `EngineError` (`broken_model`)."""
     try:
-        network.load_state_dict(weights, strict=True, assign=True)  # type: ignore[attr-defined] -- a torch module
+        network.load_state_dict(weights, strict=True, assign=True)  # pyrefly: ignore[missing-attribute] -- a torch module
     except RuntimeError as error:
         raise broken_model(file, str(error).split("\n")[1].strip()) from error
     return network

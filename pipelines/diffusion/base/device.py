@@ -2,6 +2,7 @@
 
 import gc
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -42,7 +43,8 @@ def choose_dtype(setting: str, device: torch.device, training: bool = False) -> 
 
 def repeated_blocks(network: torch.nn.Module) -> tuple[str, ...]:
     """Classes of the blocks of which a network is a row."""
-    return tuple(getattr(network, "_repeated_blocks", None) or ()) or UNNAMED_BLOCKS
+    named: Any = getattr(network, "_repeated_blocks", None)
+    return tuple(named or ()) or UNNAMED_BLOCKS
 
 
 def execution_device(network: torch.nn.Module) -> torch.device:

@@ -54,7 +54,7 @@ class TextEmbeddings:
     def select(self, indices: Sequence[int]) -> "TextEmbeddings":
         """The embeddings at some indices."""
         index = torch.tensor(indices, device=self.hidden.device)
-        return TextEmbeddings(*(None if each is None else each[index] for each in self._tensors()))  # type: ignore[arg-type]
+        return self._changed(lambda tensor: tensor[index])
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "TextEmbeddings":
         """The same embeddings on a device, in a dtype."""
@@ -64,10 +64,12 @@ class TextEmbeddings:
 
     def copy_to_cpu(self) -> "TextEmbeddings":
         """A copy in main memory, in the same dtype."""
-        return TextEmbeddings(*(None if each is None else each.to("cpu", copy=True) for each in self._tensors()))  # type: ignore[arg-type]
+        return self._changed(lambda tensor: tensor.to("cpu", copy=True))
 
-    def _tensors(self) -> tuple[torch.Tensor | None, ...]:
-        return self.hidden, self.pooled, self.mask
+    def _changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "TextEmbeddings":
+        hidden = change(self.hidden)
+        pooled = None if self.pooled is None else change(self.pooled)
+        return TextEmbeddings(hidden, pooled, None if self.mask is None else change(self.mask))
 
 
 def concatenate_embeddings(parts: Sequence[TextEmbeddings]) -> TextEmbeddings:

@@ -15,7 +15,7 @@ from typing import Any
 
 import diffusers
 import torch
-import transformers
+import transformers.utils.logging
 from diffusers import AutoencoderKL, DiffusionPipeline, GGUFQuantizationConfig, UNet2DConditionModel
 from diffusers.models.model_loading_utils import load_gguf_checkpoint
 from safetensors import safe_open
@@ -287,7 +287,7 @@ def load_pipeline(base: BaseSource, dtype: torch.dtype, names: Collection[str] |
                 local_files_only=True,
             )
         if base.is_single_file:
-            return base.family.pipeline.from_single_file(  # type: ignore[attr-defined] -- both stock pipelines have it
+            return base.family.pipeline.from_single_file(  # pyrefly: ignore[missing-attribute] -- both stock pipelines have it
                 str(base.path), config=str(base.config_folder), **arguments
             )
         if is_half_precision(base.path / base.family.denoiser):

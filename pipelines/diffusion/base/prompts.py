@@ -97,7 +97,7 @@ def _encode_with_compel(
     types = ReturnedEmbeddingsType
     compel = Compel(
         tokenizer,
-        placed,  # type: ignore[arg-type] -- all that compel uses of a text encoder
+        placed,  # all that compel uses of a text encoder
         dtype_for_device_getter=lambda device: placed.dtype,
         truncate_long_prompts=False,
         returned_embeddings_type=types.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED

@@ -93,7 +93,9 @@ def as_computed(network: torch.nn.Module) -> Iterator[None]:
 
     Coming back to float8 takes nothing away: the numbers were there before.
     """
-    found = ((each, getattr(each, "_diffusers_hook", None)) for each in network.modules())
+    found: Iterator[tuple[torch.nn.Module, Any]] = (
+        (each, getattr(each, "_diffusers_hook", None)) for each in network.modules()
+    )
     hooks = {each: registry.get_hook(CASTING_HOOK) for each, registry in found if registry is not None}
     resting = {layer: hook for layer, hook in hooks.items() if hook is not None}
     for layer, hook in resting.items():

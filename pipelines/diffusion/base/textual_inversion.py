@@ -43,7 +43,9 @@ class TokenEmbedding(torch.nn.Module):
 class FurtherTokens(torch.nn.Module):
     """An embedding table, and the vectors of tokens that were added after it."""
 
-    def __init__(self, table: torch.nn.Module, first_id: int, vectors: torch.Tensor) -> None:
+    vectors: torch.Tensor
+
+    def __init__(self, table: torch.nn.Embedding, first_id: int, vectors: torch.Tensor) -> None:
         super().__init__()
         self.table = table
         self.first_id = first_id
@@ -52,13 +54,13 @@ class FurtherTokens(torch.nn.Module):
     @property
     def weight(self) -> torch.Tensor:
         """The table's weight: encoders read dtype and device from it."""
-        return self.table.weight  # type: ignore[return-value] -- an embedding table has a weight
+        return self.table.weight
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Embeddings of token ids."""
-        own = (ids >= self.first_id) & (ids < self.first_id + len(self.vectors))  # type: ignore[arg-type] -- a tensor
+        own = (ids >= self.first_id) & (ids < self.first_id + len(self.vectors))
         embedded = self.table(ids.masked_fill(own, 0))
-        rows = self.vectors[(ids - self.first_id).clamp(0, len(self.vectors) - 1)]  # type: ignore[index,arg-type]
+        rows = self.vectors[(ids - self.first_id).clamp(0, len(self.vectors) - 1)]
         return torch.where(own[..., None], rows.to(embedded.device, embedded.dtype), embedded)
 
 

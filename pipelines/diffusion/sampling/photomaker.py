@@ -54,7 +54,7 @@ class PhotoMakerIdEncoder(CLIPVisionModelWithProjection):
         self.visual_projection_2 = nn.Linear(config.hidden_size, second, bias=False)
         self.fuse_module = FuseModule(config.projection_dim + second)
 
-    def forward(  # type: ignore[override] -- its inputs and output differ from its parent's
+    def forward(
         self, pixels: torch.Tensor, embeddings: torch.Tensor, indices: torch.Tensor, faces: torch.Tensor | None
     ) -> torch.Tensor:
         """Text embeddings 1×tokens×width with those at `indices`, N·tokens_per_photo, merged with N photos."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import torch
-import transformers
+import transformers.utils.logging
 
 from pipelines.diffusion.sampling import refiner
 from pipelines.diffusion.selftest import drawing, hardware, learning, onnx_provider, tiny, tiny_adapters, tiny_store

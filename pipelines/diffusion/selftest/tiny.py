@@ -148,9 +148,9 @@ def flux2(folder: Path, distilled: bool = False, seed: int = 2) -> Path:
 def flux2_vae() -> AutoencoderKLFlux2:
     """Four levels, for the real factor of 8, and statistics that are not those of unit spread."""
     network = AutoencoderKLFlux2(
-        down_block_types=("DownEncoderBlock2D",) * 4,  # type: ignore[arg-type] -- as many as there are levels
-        up_block_types=("UpDecoderBlock2D",) * 4,  # type: ignore[arg-type]
-        block_out_channels=(8, 8, 16, 16),  # type: ignore[arg-type]
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8, 8, 16, 16),
         layers_per_block=1,
         latent_channels=4,
         norm_num_groups=4,

@@ -263,7 +263,8 @@ def attention_lora(unet: UNet2DConditionModel, seed: int, rank: int = 4) -> Weig
     weights: Weights = {}
     for name, module in unet.named_modules():
         if "attn" in name and name.endswith((".to_q", ".to_k", ".to_v", ".to_out.0")):
-            out, given = module.weight.shape  # type: ignore[misc] -- a linear layer's weight is a matrix
+            weight: Any = module.weight
+            out, given = weight.shape
             weights[f"unet.{name}.lora_A.weight"] = torch.randn(rank, given) * 0.3
             weights[f"unet.{name}.lora_B.weight"] = torch.randn(out, rank) * 0.3
     return weights

@@ -1,8 +1,5 @@
 """Faces as dlib's networks take them: aligned by five points of the mesh, a square with some room."""
 
-# dlib is one compiled module without stubs: its names are not known to the type checker.
-# pyright: reportAttributeAccessIssue=false
-
 import dlib
 import numpy as np
 

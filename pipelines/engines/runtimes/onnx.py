@@ -92,7 +92,7 @@ class PairNetwork(OnnxNetwork):
             raise self.broken_model("it does not take a picture and a vector")
         self._vector = others[0].name
 
-    def __call__(self, pixels: Floats, vector: Floats) -> Floats:  # pyright: ignore[reportIncompatibleMethodOverride] -- two inputs
+    def __call__(self, pixels: Floats, vector: Floats) -> Floats:
         """Run 1×3×H×W with 1×N; raises `EngineError` (`broken_model`, `out_of_memory`)."""
         kind = np.float16 if self._half else np.float32
         return self._run({self._name: pixels.astype(kind), self._vector: vector.astype(kind)})

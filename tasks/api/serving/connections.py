@@ -21,7 +21,7 @@ class TimedH11Protocol(H11Protocol):
     _late: asyncio.TimerHandle | None = None
     _handed_on = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] -- as uvicorn's is
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin to wait for the first request."""
         super().connection_made(transport)
         if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency * ROOM:

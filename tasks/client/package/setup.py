@@ -37,7 +37,7 @@ class BuildClient(build_py):
 
     def run(self) -> None:
         """Write each module."""
-        place = Path(self.build_lib)
+        place = Path(self.build_lib)  # pyrefly: ignore[bad-argument-type] -- set before it is run
         for here, there in PARTS.items():
             folder = place.joinpath(*there.split("."))
             folder.mkdir(parents=True, exist_ok=True)

@@ -106,7 +106,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     options = connection.get_execution_options()
     # The driver's own call: as a statement of SQLAlchemy's it would take longer than many a query.
-    execute = connection.connection.execute  # type: ignore[attr-defined] -- of the driver's connection
+    execute = connection.connection.execute
     if options.get("portrait_migrates"):
         # A migration that copies a table drops the old one, which would delete the rows that refer to it. Has no effect once
         # a transaction has begun.

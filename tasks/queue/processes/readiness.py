@@ -23,7 +23,7 @@ def find_abilities(flows: Flows) -> Abilities:
     if sys.platform != "linux" or threading.active_count() > 1:
         return flows.abilities()
     # As the worker's own processes are: of those, Python's `multiprocessing` lets none have children.
-    forks = billiard.get_context("fork")  # pyright: ignore[reportAttributeAccessIssue] -- billiard sets its names as it is imported
+    forks = billiard.get_context("fork")  # pyrefly: ignore[missing-attribute] -- billiard sets its names as it is imported
     receiver, sender = forks.Pipe(duplex=False)
     with receiver:
         process = forks.Process(target=_answer, args=(flows, sender), name="abilities", daemon=True)

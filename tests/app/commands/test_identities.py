@@ -84,7 +84,7 @@ def test_both_exports_come_back_as_the_identity_that_they_were(
 ) -> None:
     before = drawn("set", tmp_path / "before", capsys, identity=Path("ann"))[1]
     for names in ("webui", "diffusers"):
-        export(Path("ann"), Path(f"{names}.safetensors"), names)  # type: ignore[arg-type] -- one of the two
+        export(Path("ann"), Path(f"{names}.safetensors"), names)
         import_lora(Path(f"{names}.safetensors"), "sks", "xl", Path(names))
         described = identities.read(place / names).description
         assert (described["base"]["family"], described["trigger"], described["rank"]) == ("sdxl", "sks", 4)

@@ -142,10 +142,10 @@ def templates(tmp_path_factory: pytest.TempPathFactory, group_faces: list[Face])
     astronaut = selfies.astronaut()
     profile = next(face for face in group_faces if abs(face.pose.yaw) > 40)
     small = cv2.resize(astronaut, (64, 64), interpolation=cv2.INTER_AREA)
-    pictures = {
+    pictures: dict[str, Image] = {
         "no face": skimage.data.coffee(),
         "profile": person_of(selfies.group(), profile),
-        "64 px": np.asarray(small),
+        "64 px": np.asarray(small, np.uint8),
         "cut": np.ascontiguousarray(astronaut[:, 205:]),
     }
     return {name: save(folder / f"{name}.png", image) for name, image in pictures.items()}

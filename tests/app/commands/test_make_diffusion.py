@@ -22,6 +22,7 @@ from pipelines.diffusion.selftest import tiny_store
 from pipelines.folders import identities, training_sets
 from pipelines.image_io import read
 from pipelines.model_store.add import NewModel
+from pipelines.model_store.manifest import ModelKind
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings, TrainSettings, ValidationSettings
 from portrait.errors import UserError
@@ -117,13 +118,14 @@ def test_models_of_ones_own_draw_and_draw_again(
     unet = UNet2DConditionModel.from_pretrained(hub / "sdxl" / "unet")
     hub_store.save_adapter(hub_store.ip_adapter(unet, True), tmp_path / "look.safetensors")
     photo = fakes.save(tmp_path / "photo.png", fakes.picture(2, 1, 120))
-    for name, kind, place, more in (
+    new: tuple[tuple[str, ModelKind, Path, dict[str, Any]], ...] = (
         ("my_base", "base", hub / "sdxl", {}),
         ("my_vae", "vae", tmp_path / "vae", {}),
         ("my_lora", "lora", hub / tiny_store.PLACES["lcm_sdxl"][0], {"facts": facts}),
         ("my_look", "ip-adapter", tmp_path / "look.safetensors", {}),
-    ):
-        models.add(NewModel(name, kind, str(place), "MIT", "yes", family="sdxl", **more))  # type: ignore[arg-type]
+    )
+    for name, kind, place, more in new:
+        models.add(NewModel(name, kind, str(place), "MIT", "yes", family="sdxl", **more))
     options = ["vae=my_vae", "few_steps=my_lora"]
     make([person], tmp_path, style=["text-film"], size="64x80", base="my_base", adapter=["faceid"], option=options,
          look=photo, look_adapter="my_look", format="png", as_json=True)  # fmt: skip
@@ -277,7 +279,7 @@ def test_a_hint_that_nobody_understands_is_told(words: str) -> None:
     ids=str,
 )
 def test_wishes_that_nobody_understands_are_told(wish: dict[str, Any]) -> None:
-    given = {"engine": "", "preset": "", "strength": (), **wish}
+    given: dict[str, Any] = {"engine": "", "preset": "", "strength": (), **wish}
     with pytest.raises(UserError) as caught:
         parse_options(given["engine"], "", None, (), (given["preset"], given["strength"]))
     assert caught.value.code == "bad_technique"

@@ -194,7 +194,7 @@ def test_in_a_group_the_person_is_chosen(api: ApiHarness, client: Client) -> Non
 
 
 def test_the_worker_judges_by_the_face_that_was_chosen() -> None:
-    photo = schemas.Selfie.model_construct(
+    photo = schemas.Selfie.model_construct(  # pyrefly: ignore[missing-argument] -- the others are not looked at
         id="a", reasons=[], faces=[schemas.FaceBox(**LEFT), schemas.FaceBox(**RIGHT)], face=None
     )
     assert faces.persons_face(photo) == 0
@@ -255,7 +255,7 @@ def test_reasons_of_a_failed_check_stand_on_the_photos(api: ApiHarness, client: 
 
 def shown_square(box: dict[str, float], width: int, height: int) -> tuple[float, float, float, float]:
     """The part of a photo that a card shows, in pixels of the photo: left, top, right, bottom."""
-    photo = schemas.Selfie.model_construct(
+    photo = schemas.Selfie.model_construct(  # pyrefly: ignore[missing-argument] -- the others are not looked at
         id="a", reasons=[], faces=[schemas.FaceBox(**box)], face=None, width=width, height=height
     )
     html = faces.face_square(photo, "me")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import count
 
+import httpx
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -198,9 +199,9 @@ def test_the_page_asks_the_api_little(api: ApiHarness, things: OwnedIds, monkeyp
     client, asked = as_client(api, things.owner), []
     plain = InProcessTransport.handle_request
 
-    def counted(self: InProcessTransport, request: object) -> object:
-        asked.append(str(request.url.path))  # type: ignore[attr-defined]
-        return plain(self, request)  # type: ignore[arg-type]
+    def counted(self: InProcessTransport, request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url.path))
+        return plain(self, request)
 
     app = portrait_page(client, things.portrait)
     monkeypatch.setattr(InProcessTransport, "handle_request", counted)

@@ -171,7 +171,7 @@ def test_own_pictures_are_grey_where_no_photo_faces_the_camera(api: ApiHarness) 
     served = person.model_copy(update={"serves": serves})
 
     class Served(type(as_client(api))):
-        def people(self) -> list[schemas.Person]:  # pyright: ignore[reportIncompatibleVariableOverride] -- a call of the client
+        def people(self) -> list[schemas.Person]:
             return [served]
 
     client = as_client(api)

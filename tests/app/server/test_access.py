@@ -71,7 +71,7 @@ class Web:
             raise OperatorError("api_unreachable", "No.")
         if secret not in self.owners:
             raise UserError("unauthenticated", "No.", {"status": 401})
-        return schemas.Me.model_construct(owner=self.owners[secret], role="person")
+        return schemas.Me.model_construct(owner=self.owners[secret], role="person")  # pyrefly: ignore[missing-argument] -- as it says
 
     async def _page(self, request: Request) -> PlainTextResponse:
         size = len(await request.body())

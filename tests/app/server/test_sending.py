@@ -86,7 +86,7 @@ def test_size_is_asked_before_the_body(server: ApiServer, visitor: TestClient, m
             yield b"x"
 
     announced = {"content-length": str(MOST_FILE_BYTES + 1)}
-    assert send(visitor, person, pieces(), **announced)[:2] == (413, "too_large")  # type: ignore[arg-type]
+    assert send(visitor, person, pieces(), **announced)[:2] == (413, "too_large")  # pyrefly: ignore[bad-argument-type] -- not as a whole
     endless = visitor.post(f"/send/selfies/{person}", content=pieces(), headers={"transfer-encoding": "chunked"})
     assert (endless.status_code, endless.json()["code"]) == (411, "no_length")
     monkeypatch.setattr(sending, "SMALLEST_FILE", 10**12)

@@ -31,7 +31,7 @@ class Api:
             raise self.error
         if secret not in self.owners:
             raise UserError("unauthenticated", "No.", {"status": 401})
-        return schemas.Me.model_construct(owner=self.owners[secret], role="person")
+        return schemas.Me.model_construct(owner=self.owners[secret], role="person")  # pyrefly: ignore[missing-argument] -- as it says
 
     def find(self, secret: str = SECRET, address: str = "10.0.0.1") -> Visitor | None:
         return run(self.visitors.find(secret, address))

@@ -49,7 +49,7 @@ class DeviceTensor(torch.Tensor):
         return f"DeviceTensor({self.held!r})"
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # pyrefly: ignore[bad-override] -- as torch documents it
         return dispatch(func, args, kwargs or {})
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -84,11 +85,11 @@ def train(
     work_dir: Path,
     settings: TrainSettings = PLAIN,
     progress: Progress | None = None,
-    **more: object,
+    **more: Any,
 ) -> TrainingResult:
     """Train once; `more` are fields of the job."""
     work_dir.mkdir(parents=True, exist_ok=True)
-    job = replace(TrainingJob(training_set(), name, work_dir), **more)  # type: ignore[arg-type] -- fields of a training job
+    job = replace(TrainingJob(training_set(), name, work_dir), **more)
     return trainer(hub, settings).train(job, progress or RecordedProgress())
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,7 +28,10 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_large_one_is_made_smaller_with_its_face(tmp_path: Path) -> None:
     drawn = cut_out()
-    wide = {"front": cv2.resize(drawn.front, None, fx=4, fy=4), "alpha": cv2.resize(drawn.alpha, None, fx=4, fy=4)}
+    wide: dict[str, Any] = {
+        "front": cv2.resize(drawn.front, None, fx=4, fy=4),
+        "alpha": cv2.resize(drawn.alpha, None, fx=4, fy=4),
+    }
     cut_outs.write(replace(drawn, **wide), tmp_path / "large.webp")
     found = cut_outs.read(tmp_path / "large.webp")
     assert max(found.alpha.shape) == cut_outs.MAX_SIDE

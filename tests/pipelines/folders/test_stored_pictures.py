@@ -89,7 +89,7 @@ def test_a_broken_picture_is_refused(file: Path) -> None:
         _ = stored.image
     assert broken.value.code == "broken_set"
     with pytest.raises(AttributeError):
-        _ = stored.nothing  # type: ignore[attr-defined]  # a name that is no field
+        _ = stored.nothing  # pyrefly: ignore[missing-attribute] -- a name that is no field
 
 
 def test_no_file_stays_open(file: Path) -> None:

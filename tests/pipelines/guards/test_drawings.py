@@ -18,7 +18,7 @@ from portrait.generation.edits import Edit
 from portrait.generation.options import ControlInput, GenerationOptions, ImagePrompt, PromptSpec
 from portrait.photos.reasons import Thresholds
 from portrait.ports import Guard, Progress
-from portrait.types import Candidate, Face, Portrait, PortraitRequest, Refinement, Style, StylePicture
+from portrait.types import Candidate, Face, Portrait, PortraitRequest, Refinement, Style, StyleKind, StylePicture
 from tests import fakes
 from tests.fakes import FakeFinder, FakeRestorer, RecordingProgress, picture, save
 from tests.guard_network import Dark, Says
@@ -54,8 +54,8 @@ def code_of(flow: Render, request: PortraitRequest, reproduce: bool = False) -> 
 
 @pytest.mark.parametrize("kind", ["studio", "idphoto"])
 @pytest.mark.parametrize("reproduce", [False, True])
-def test_nothing_that_is_drawn_without_a_model_is_delivered_past_it(kind: str, reproduce: bool) -> None:
-    style = Style("plain", 1, kind, "Plain")  # pyright: ignore[reportArgumentType] -- one of its kinds
+def test_nothing_that_is_drawn_without_a_model_is_delivered_past_it(kind: StyleKind, reproduce: bool) -> None:
+    style = Style("plain", 1, kind, "Plain")
     flow = render([picture(1, 1)], SHUT)
     assert code_of(flow, make_request(style=style), reproduce) == ("blocked", NOT_DELIVERED)
     assert render([picture(1, 1)], None)(make_request(style=style), RecordingProgress())

@@ -23,7 +23,7 @@ GREY: Image = np.full((64, 64, 3), 128, np.uint8)
 def settings(
     profile: Profile = "research", pictures: str = "open_nsfw", missing: str = "profile", home: Path = Path("nowhere")
 ) -> Settings:
-    guards = GuardSettings(pictures, 0.8, missing)  # pyright: ignore[reportArgumentType] -- as a file says it
+    guards = GuardSettings(pictures, 0.8, missing)  # pyrefly: ignore[bad-argument-type] -- as a file says it
     return Settings(profile=profile, guards=guards, models=ModelStoreSettings(home / "models"))
 
 

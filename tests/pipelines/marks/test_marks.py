@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from portrait.arrays import Image
 from portrait.errors import OperatorError
 
 
-def changed(marks: Marks, image: Image, **settings: object) -> np.ndarray:
+def changed(marks: Marks, image: Image, **settings: Any) -> np.ndarray:
     """How far each pixel is from what it was."""
     finished = replace(marks, settings=replace(marks.settings, **settings)).finish(image, "portrait_1")
     assert (finished.shape, finished.dtype) == (image.shape, image.dtype)

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from pipelines.marks import invisible, trust, verify
 from pipelines.marks.manifest import Manifest
 from pipelines.marks.marks import Marks, open_marks
 from pipelines.marks.trust import Trust
-from pipelines.marks.verify import Findings, Provenance, judge
+from pipelines.marks.verify import Findings, Mark, Provenance, judge
 from pipelines.settings import MarkSettings
 from portrait.arrays import Image
 from portrait.errors import UserError
@@ -104,18 +105,16 @@ def test_an_installation_without_keys_takes_nothing_for_its_own(cases: list[Case
     "found", list(itertools.product(("none", "other", "unreadable"), (True, False), ("none", "other", "small")))
 )
 @pytest.mark.parametrize("claims_us", [True, False])
-def test_neither_xmp_nor_somebody_elses_signature_makes_it_ours(found: tuple[str, bool, str], claims_us: bool) -> None:
+def test_neither_xmp_nor_somebody_elses_signature_makes_it_ours(found: tuple[Any, bool, Any], claims_us: bool) -> None:
     signature, fits, mark = found
-    told = judge(
-        Findings(signature, fits, not fits, mark, claims_us, generator="Portrait 0.1.0", short_id="00000001")  # pyright: ignore[reportArgumentType]
-    )
+    told = judge(Findings(signature, fits, not fits, mark, claims_us, generator="Portrait 0.1.0", short_id="00000001"))
     assert told.made_here != "yes"
     assert told.short_id == ""
 
 
 @pytest.mark.parametrize("mark", ["none", "other", "small"])
-def test_our_signature_that_does_not_fit_proves_nothing(mark: str) -> None:
-    told = judge(Findings("ours", False, True, mark, True))  # pyright: ignore[reportArgumentType]
+def test_our_signature_that_does_not_fit_proves_nothing(mark: Mark) -> None:
+    told = judge(Findings("ours", False, True, mark, True))
     assert (told.made_here, told.reason, told.altered, told.credentials) == ("unknown", "unfitting", "yes", "broken")
 
 

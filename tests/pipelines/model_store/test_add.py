@@ -12,7 +12,7 @@ from pipelines.model_store import detection, http_download
 from pipelines.model_store.add import NewModel
 from pipelines.model_store.download import Source
 from pipelines.model_store.files import sha256
-from pipelines.model_store.manifest import FAMILY_WORDS, KIND_WORDS, Manifest, Model, ModelFile
+from pipelines.model_store.manifest import FAMILY_WORDS, KIND_WORDS, Manifest, Model, ModelFile, ModelKind
 from pipelines.model_store.safetensors_file import Tensor
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import ModelStoreSettings
@@ -26,8 +26,8 @@ Headers = dict[str, tuple[str, tuple[int, ...]]]
 
 
 def store(folder: Path, **settings: Any) -> ModelStore:
-    settings = {"networks": ("127.0.0.0/8",)} | settings
-    return ModelStore(ModelStoreSettings(folder=folder / "models", **settings), SHIPPED, build.convert_pickled)
+    given: dict[str, Any] = {"networks": ("127.0.0.0/8",)} | settings
+    return ModelStore(ModelStoreSettings(folder=folder / "models", **given), SHIPPED, build.convert_pickled)
 
 
 def new(source: str | Path, name: str = "film", kind: Any = "lora", **parts: Any) -> NewModel:
@@ -175,7 +175,7 @@ SINGLE = "lora_unet_single_blocks_3_linear1.lora_{}.weight"
 FLUX = "double_blocks.0.img_mod.lin.weight"
 JOINT = "joint_blocks.0.context_block.attn.qkv"
 LAYER = "layers.0.attention"
-WHAT: dict[str, tuple[Headers, str | None, str]] = {
+WHAT: dict[str, tuple[Headers, ModelKind | None, str]] = {
     "lora-kohya": (dict(LORAS["sd15"]), "lora", "sd15"),
     "lora-diffusers": (dict(LORAS["sdxl"]), "lora", "sdxl"),
     "lora-peft": (dict(LORAS["sd2"]), "lora", "sd2"),
@@ -195,7 +195,7 @@ WHAT: dict[str, tuple[Headers, str | None, str]] = {
         "sd15",
     ),
     "loha": ({"lora_unet_mid_block_attentions_0_proj_in.hada_w1_a": ("F16", (4, 4))}, None, ""),
-    "dora": (dict(LORAS["sd15"]) | {"lora_unet_x.dora_scale": ("F16", (4, 1))}, None, ""),
+    "dora": ({**LORAS["sd15"], "lora_unet_x.dora_scale": ("F16", (4, 1))}, None, ""),
     "flux": ({"lora_unet_double_blocks_0_img_attn_proj.lora_down.weight": ("F16", (4, 8))}, None, ""),
     "base": (
         {"model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": ("F16", (8, 768))},
@@ -373,7 +373,7 @@ def test_kind_and_family_are_read_off_the_header(what: str) -> None:
     said = kind or "lora"
     if kind is None:
         with pytest.raises(OperatorError) as refused:
-            detection.require("file", found, said)  # pyright: ignore[reportArgumentType]
+            detection.require("file", found, said)
         assert refused.value.code == "wrong_kind"
         return
     assert (found.kind, found.family) == (kind, family)
@@ -383,11 +383,11 @@ def test_kind_and_family_are_read_off_the_header(what: str) -> None:
     assert f"--kind {kind}" in differs.value.message
     if family:
         with pytest.raises(OperatorError) as differs:
-            detection.require("file", found, kind, "sdxl" if family == "sd15" else "sd15")  # pyright: ignore[reportArgumentType]
+            detection.require("file", found, kind, "sdxl" if family == "sd15" else "sd15")
         assert FAMILY_WORDS[family] in differs.value.message
     alike = next((name for name, other in detection.LIKE.items() if other == family), "")
     if alike:
-        assert detection.require("file", found, kind, alike) == alike, "only who adds it knows"  # pyright: ignore[reportArgumentType]
+        assert detection.require("file", found, kind, alike) == alike, "only who adds it knows"
 
 
 LORA = safetensors(LORAS["sd15"])

@@ -3,11 +3,12 @@
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import pytest
 
-from pipelines.model_store.download import Archive, Source
+from pipelines.model_store.download import Archive, Source, SourceKind
 from pipelines.model_store.manifest import Manifest, Model, ModelFile
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import ModelStoreSettings
@@ -36,10 +37,10 @@ def fresh_hub() -> None:
     huggingface_hub.close_session()
 
 
-def models(folder: Path, source: Source, archives: dict[str, Archive] | None = None, **settings: object) -> ModelStore:
+def models(folder: Path, source: Source, archives: dict[str, Archive] | None = None, **settings: Any) -> ModelStore:
     file = ModelFile("net.bin", (source,))
     manifest = Manifest({"net": Model("net", "test", "MIT", "yes", (file,))}, archives or {})
-    return ModelStore(ModelStoreSettings(folder=folder, **settings), manifest)  # pyright: ignore[reportArgumentType]
+    return ModelStore(ModelStoreSettings(folder=folder, **settings), manifest)
 
 
 def failure(store: ModelStore) -> OperatorError:
@@ -124,12 +125,12 @@ def test_a_dead_proxy_is_named_by_its_setting_and_not_by_its_password(
 @pytest.mark.parametrize("address", ["socks://127.0.0.1:1080", "socks4://127.0.0.1:1080", "http://[::bad", "ftp://p"])
 @pytest.mark.parametrize("kind", ["url", "hub", "archive"])
 def test_an_address_that_is_no_proxy_is_told(
-    address: str, kind: str, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    address: str, kind: SourceKind, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", address)
     places = {"url": "http://127.0.0.1:8/net.bin", "hub": "maker/net", "archive": "carrier"}
     archives = {"carrier": Archive("carrier==1.0", "wheel")}
-    error = failure(models(tmp_path, Source(kind, places[kind], "net.bin"), archives, hub="http://127.0.0.1:8"))  # pyright: ignore[reportArgumentType]
+    error = failure(models(tmp_path, Source(kind, places[kind], "net.bin"), archives, hub="http://127.0.0.1:8"))
     assert error.code == "no_network"
     assert (
         "ALL_PROXY is no address of a proxy; they begin with http://, https://, socks5://, socks5h://" in error.message

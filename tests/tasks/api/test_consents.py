@@ -1,7 +1,7 @@
 """Consents over the API: which texts are taken, what is recorded, what admins see, and what ends without being told."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ def code(answer: Any) -> tuple[int, str]:
     return answer.status_code, answer.json().get("code", "")
 
 
-def add(client: TestClient, consent: dict[str, object]) -> str:
+def add(client: TestClient, consent: Mapping[str, object]) -> str:
     answer = client.post("/people", json={"name": "Ann", "consent": consent})
     assert answer.status_code == 201, answer.text
     return answer.json()["id"]

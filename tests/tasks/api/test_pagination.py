@@ -2,10 +2,11 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks import auth
+from tasks.auth import Role
 from tasks.jobs import Job
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import WorkerRow
@@ -52,7 +53,7 @@ def test_every_list_with_a_cursor_is_paged_alike(api: ApiHarness) -> None:
     assert [each["number"] for each in best][:3] == [1, 2, 3], "of one job, the best first"
 
 
-LISTS = {
+LISTS: Mapping[Role, Sequence[str]] = {
     "person": [
         "/jobs",
         "/keys",
@@ -84,7 +85,7 @@ LISTS = {
 def test_every_list_comes_in_pages_that_hold_each_item_once(api: ApiHarness) -> None:
     things = filled(api)
     for role, paths in LISTS.items():
-        client = api.client("ann", role)  # type: ignore[arg-type]
+        client = api.client("ann", role)
         for path in (each.format(**things) for each in paths):
             whole = client.get(path).json()
             items, cursor, size = [], None, max(1, len(whole["items"]) // 3)

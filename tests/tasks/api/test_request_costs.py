@@ -22,7 +22,7 @@ READS_A_JOB, PLACES_A_JOB = 9, 22
 def threads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """What was handed to a thread."""
     handed: list[object] = []
-    run = AsyncIOBackend.run_sync_in_worker_thread.__func__  # type: ignore[attr-defined] -- of a class method
+    run = AsyncIOBackend.run_sync_in_worker_thread.__func__
 
     async def counted(cls: type, function: Any, *given: Any, **options: Any) -> Any:
         handed.append(function)

@@ -140,7 +140,7 @@ def test_little_of_it_is_in_memory(
     def measured(self: archive.ArchiveWriter, name: str, content: bytes) -> None:
         sizes.append(len(content))
         add(self, name, content)
-        assert self._tar.members == []  # type: ignore[attr-defined] -- typeshed does not know it
+        assert self._tar.members == []  # pyrefly: ignore[missing-attribute] -- typeshed does not know it
 
     monkeypatch.setattr(archive.ArchiveWriter, "add_bytes", measured)
     manifest = save(full.database, full.files, full.home / "portrait.tar")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,9 +31,9 @@ def backup(full: Place) -> Path:
     return full.home / "portrait.tar"
 
 
-def erase(place: Place, ledger: Ledger, begin: Callable[[Request], object], owner: str = "ann") -> None:
+def erase(place: Place, ledger: Ledger, begin: Callable[[Request], Any], owner: str = "ann") -> None:
     erasure = begin(Request(owner, 5000.0))
-    erasing.finish_erasure(ledger, place.files, erasure, 5000.0)  # type: ignore[arg-type] -- what every one of them returns
+    erasing.finish_erasure(ledger, place.files, erasure, 5000.0)
 
 
 def code_of(act: Callable[[], object]) -> str:

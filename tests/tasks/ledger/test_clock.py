@@ -63,7 +63,7 @@ def test_a_worker_whose_clock_is_behind_keeps_its_job(ledger: Ledger) -> None:
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_between_two_looks_the_steady_clock_counts_on(ledger: Ledger) -> None:
     steady, there = Steady(), Away(ledger.database)
-    clock = DatabaseClock(there, steady=steady)  # type: ignore[arg-type] -- what the clock takes of a database
+    clock = DatabaseClock(there, steady=steady)  # pyrefly: ignore[bad-argument-type] -- what the clock takes of a database
     first = clock()
     steady.at += 10
     assert clock() == pytest.approx(first + 10, abs=1e-3)
@@ -77,7 +77,7 @@ def test_between_two_looks_the_steady_clock_counts_on(ledger: Ledger) -> None:
 
 
 def test_a_clock_that_was_never_read_says_that_the_database_is_away(sqlite: Ledger) -> None:
-    clock = DatabaseClock(Away(sqlite.database, away=True))  # type: ignore[arg-type] -- what the clock takes of a database
+    clock = DatabaseClock(Away(sqlite.database, away=True))  # pyrefly: ignore[bad-argument-type] -- what the clock takes of a database
     with pytest.raises(OperatorError) as raised:
         clock()
     assert raised.value.code == "database_unreachable"

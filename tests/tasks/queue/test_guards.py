@@ -43,7 +43,7 @@ class GuardedEngines(FakeEngines):
     def __init__(self, minor: float) -> None:
         self.minor = minor
 
-    def attributes(self) -> AttributeEstimator:  # type: ignore[override] -- the others have none
+    def attributes(self) -> AttributeEstimator:  # pyrefly: ignore[bad-override] -- the others have none
         return Estimator(self.minor)
 
 

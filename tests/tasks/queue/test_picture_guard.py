@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.engines import Engines
 from pipelines.guards.pictures import PictureGuard
-from pipelines.settings import MarkSettings, ModelStoreSettings, Settings
+from pipelines.settings import MarkSettings, ModelStoreSettings, Profile, Settings
 from tasks.files import Files
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.queue import Outcome
@@ -135,8 +135,8 @@ def test_what_is_not_finished_is_not_shown_past_it(runner: JobRunner, guard: Pic
 
 
 @pytest.mark.parametrize("profile", ["research", "commercial"])
-def test_a_worker_without_the_guard_does_nothing_where_nothing_may_pass(tmp_path: Path, profile: str) -> None:
-    given = Settings(profile=profile, models=ModelStoreSettings(tmp_path / "models"))  # pyright: ignore[reportArgumentType]
+def test_a_worker_without_the_guard_does_nothing_where_nothing_may_pass(tmp_path: Path, profile: Profile) -> None:
+    given = Settings(profile=profile, models=ModelStoreSettings(tmp_path / "models"))
     flows = PortraitFlows(given, cast("Engines", FakeEngines()))
 
     def told() -> set[str]:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -33,10 +34,10 @@ def test_it_goes_on_where_somebody_else_erases_first(stand: Stand, monkeypatch: 
     people = [ledger.people.add("ann", name, "1", "Ann", 0.0).id for name in ("Ann", "Bo", "Cy")]
     erase = ErasureRepository.erase_person
 
-    def late(store: ErasureRepository, request: Request, id: str, connection: object = None) -> ErasureRow:
+    def late(store: ErasureRepository, request: Request, id: str, connection: Any = None) -> ErasureRow:
         if id == people[0]:
             raise UserError("erased", "It was erased.")
-        return erase(store, request, id, connection)  # type: ignore[arg-type] -- handed on as it came
+        return erase(store, request, id, connection)
 
     monkeypatch.setattr(ErasureRepository, "erase_person", late)
     assert erase_expired(ledger, stand.files, stand.installation.tasks.retention_by_kind, 31 * DAY).people == 2

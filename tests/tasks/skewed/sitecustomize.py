@@ -16,4 +16,4 @@ def _sleep(seconds: float) -> None:
         _wait([], [], [], left)
 
 
-time.sleep = _sleep
+time.sleep = _sleep  # pyrefly: ignore[bad-assignment] -- whole seconds are numbers too

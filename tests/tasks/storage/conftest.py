@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,8 +40,9 @@ Machine = Callable[..., Files]
 def machine(address: str, url: str, tmp_path: Path) -> Machine:
     """Files of a machine by its name: all share one place in the bucket, each has a data folder of its own."""
 
-    def files(name: str, **more: object) -> Files:
-        settings = StorageSettings(url, **{"endpoint": address, **more})  # type: ignore[arg-type]
+    def files(name: str, **more: Any) -> Files:
+        given: dict[str, Any] = {"endpoint": address, **more}
+        settings = StorageSettings(url, **given)
         return Files(tmp_path / name, open_s3(settings, tmp_path / name))
 
     return files

@@ -19,7 +19,7 @@ from tasks.storage import cache as copies
 from tasks.storage import s3
 from tests.tasks.storage.conftest import Machine, bucket, keys
 from tests.tasks.storage.test_storage import write
-from tests.tasks.wire import Wire
+from tests.tasks.wire import State, Wire
 
 BIG = 3 * s3.PART_BYTES + 5
 
@@ -85,7 +85,7 @@ def test_what_never_changes_is_read_without_asking(machine: Machine, wired: File
 
 @pytest.mark.parametrize(("state", "times"), [("busy", 3), ("short", 2), ("silent", 0)])
 def test_faults_of_a_moment_are_retried_and_what_arrives_is_whole(
-    state: str, times: int, machine: Machine, wired: Files, wire: Wire
+    state: State, times: int, machine: Machine, wired: Files, wire: Wire
 ) -> None:
     content = os.urandom(BIG)
     machine("one").keep(write(machine("one").selfie("ann", "p1", "s1"), content))
@@ -96,7 +96,7 @@ def test_faults_of_a_moment_are_retried_and_what_arrives_is_whole(
 
         threading.Timer(1.5, wire.set, ("through",)).start()
     else:
-        wire.set(state, times)  # type: ignore[arg-type]
+        wire.set(state, times)
     assert wired.fetch(place).read_bytes() == content
     assert wire.spoiled >= max(1, times)
     wire.set("busy", 3)
@@ -106,13 +106,13 @@ def test_faults_of_a_moment_are_retried_and_what_arrives_is_whole(
 
 @pytest.mark.parametrize("state", ["down", "silent"])
 def test_a_storage_that_is_away_is_said_so_in_time_and_leaves_nothing_half_done(
-    state: str, machine: Machine, wired: Files, wire: Wire
+    state: State, machine: Machine, wired: Files, wire: Wire
 ) -> None:
     one, place = machine("one"), machine("one").training_set("ann", "p1", "set")
     for number in range(12):
         write(place / "crops" / f"{number}.png", os.urandom(1000))
     one.keep(place)
-    wire.set(state)  # type: ignore[arg-type]
+    wire.set(state)
     began = time.monotonic()
     for act in (
         lambda: wired.fetch_folder(wired.training_set("ann", "p1", "set")),

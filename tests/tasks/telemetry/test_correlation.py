@@ -22,7 +22,7 @@ def records() -> Iterator[list[logging.LogRecord]]:
     found: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.addFilter(Correlation())
-    handler.emit = found.append  # type: ignore[method-assign]
+    handler.emit = found.append  # pyrefly: ignore[bad-assignment] -- a name apart
     root = logging.getLogger("portrait")
     root.addHandler(handler)
     yield found

@@ -29,7 +29,8 @@ class StableDiffusion2(StableDiffusion15):
     """
 
     name = "sd2"
-    pipeline_names = ("StableDiffusionPipeline", "StableDiffusionInpaintPipeline")
+    # No annotation in the family above: `families` reads plain assignments alone.
+    pipeline_names = ("StableDiffusionPipeline", "StableDiffusionInpaintPipeline")  # pyrefly: ignore[bad-override] -- one fewer
     text_width = 1024
     detection_key = "cond_stage_model.model.positional_embedding"
     architecture = "stable-diffusion-v2-768-v"

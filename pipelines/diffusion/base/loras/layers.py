@@ -128,7 +128,7 @@ def _denoiser_layers(network: Any, family: Family, config: Mapping[str, Any]) ->
 
 def _encoder_layers(encoder: Any) -> dict[str, tuple[Layer, ...]]:
     """Layers of a text encoder, by their names in transformers and those of earlier attention processors."""
-    layers = {module_key(layer.name): (layer,) for layer in _layers_of(encoder)}
+    layers: dict[str, tuple[Layer, ...]] = {module_key(layer.name): (layer,) for layer in _layers_of(encoder)}
     for alias, name in CLIP_ALIASES.items():
         ours = [key for key in layers if key.endswith(f"_self_attn_{name}")]
         layers |= {key.removesuffix(name) + alias: layers[key] for key in ours}

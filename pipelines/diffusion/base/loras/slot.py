@@ -111,7 +111,8 @@ class AdapterCache:
         self, layers: Callable[[], BaseLayers], dtype: torch.dtype, device: torch.device, size: int = CACHE_SIZE
     ) -> None:
         """`layers` gives those of the base, which takes a second and is asked once."""
-        self._find_layers, self._layers = layers, None
+        self._find_layers = layers
+        self._layers: BaseLayers | None = None
         self._dtype, self._device, self._size = dtype, device, size
         self._cache: OrderedDict[tuple[Path, int, int], dict[str, LoraFactors]] = OrderedDict()
 

@@ -1,6 +1,8 @@
 """Sessions, disabled owners and the audit log."""
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -53,7 +55,8 @@ def upgrade() -> None:
     )
     op.create_index("ix_audit_at", "audit", ["at"])
     chosen = sa.union(*(sa.select(sa.column("owner", sa.String)).select_from(sa.table(name)) for name in _OWNED))
-    names, now = op.get_bind().execute(chosen).scalars().all(), time.time()
+    names: Sequence[Any] = op.get_bind().execute(chosen).scalars().all()
+    now = time.time()
     if names:
         op.bulk_insert(owners, [{"id": name, "folded": name.lower(), "created": now} for name in sorted(names)])
 

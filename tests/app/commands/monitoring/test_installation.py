@@ -139,7 +139,7 @@ def serving(certificate: Path, key: Path) -> Iterator[str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    server.handle_error = lambda *_: None  # type: ignore[method-assign] -- whoever only looks at the certificate hangs up
+    server.handle_error = lambda request, client_address: None  # whoever only looks at the certificate hangs up
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -1,5 +1,6 @@
 """The dtype that a device computes in, and the memory that is free as the system means it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_bfloat16_is_chosen_only_where_the_device_computes_in_it(
         assert device.choose_dtype(name, where, training=training) == getattr(torch, name)
 
 
-def write_group(folder: Path, files: dict[str, object]) -> None:
+def write_group(folder: Path, files: Mapping[str, object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_text(f"{content}\n")

@@ -3,6 +3,7 @@
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,8 +39,8 @@ def settings(files: dict[str, Path], hub: Path, tmp_path: Path) -> Settings:
     return Settings(models=ModelStoreSettings(folder=tmp_path / "models"), bases=bases)
 
 
-def merged(settings: Settings, place: Path, *names: str, **options: object) -> list[str]:
-    given = MergeOptions(**options)  # type: ignore[arg-type] -- by name
+def merged(settings: Settings, place: Path, *names: str, **options: Any) -> list[str]:
+    given = MergeOptions(**options)
     first, second = names or ("a", "b")
     return merge_bases.merge(first, second, place, given, settings, ModelStore(settings.models)).kept
 

@@ -20,7 +20,13 @@ from portrait.generation.sampling_facts import SamplingFacts
 from tests import tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-TURBO = {"steps": 4, "guidance": 0, "max_guidance": 1, "scheduler": "euler_a", "timestep_spacing": "trailing"}
+TURBO: dict[str, Any] = {
+    "steps": 4,
+    "guidance": 0,
+    "max_guidance": 1,
+    "scheduler": "euler_a",
+    "timestep_spacing": "trailing",
+}
 
 
 @pytest.fixture

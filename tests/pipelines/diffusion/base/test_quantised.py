@@ -156,7 +156,7 @@ def test_weights_are_those_of_the_file_and_a_step_of_learning_is_that_on_them(pl
 def learned(base: BaseSource, work_dir: Path) -> tuple[float, dict[str, torch.Tensor]]:
     """Loss and gradients of a first step, with gradient checkpointing."""
     settings, job = replace(PLAIN, checkpointing="full"), TrainingJob(tiny_training.training_set(1), "base", work_dir)
-    trainer = tiny_training.Dreambooth(lambda name: base, lambda: None, settings, work_dir)  # type: ignore[arg-type,return-value]
+    trainer = tiny_training.Dreambooth(lambda name: base, lambda: None, settings, work_dir)  # pyrefly: ignore[bad-argument-type] -- nobody is found
     reports = tiny_training.RecordedProgress()
     of = TrainingRun(job, base, base.sha256(), trainer.plan(job), settings, work_dir, reports)
     learner, dataset = run.build_learner(of, None), run.build_dataset(of)

@@ -65,7 +65,8 @@ def plan(
     options = replace(
         made.parameters.options, control_inputs=options.control_inputs
     )  # of this size, not of the one that was planned
-    return replace(made, parameters=replace(made.parameters, size=SIZE, options=options, **({"start": start()} | more)))
+    changed: dict[str, Any] = {"start": start()} | more
+    return replace(made, parameters=replace(made.parameters, size=SIZE, options=options, **changed))
 
 
 @pytest.mark.parametrize(
@@ -308,12 +309,13 @@ def test_a_mask_is_rounded_up_to_latents() -> None:
 def test_a_start_and_a_mask_are_as_large_as_the_drawing() -> None:
     parameters = GenerationParameters("", "", SIZE, 0, 4, 1.0, GenerationOptions())
     assert parameters.steps_done == 4
-    for wrong in (
+    wrongs: tuple[dict[str, Any], ...] = (
         {"start": np.zeros((64, 80, 3), np.uint8)},
         {"mask": right_half()},
         {"start": start(), "mask": right_half().T},
         {"strength": 1.1},
-    ):
+    )
+    for wrong in wrongs:
         with pytest.raises(ValueError, match=r"of|from"):
             replace(parameters, **wrong)
     assert [replace(parameters, start=start(), strength=each).steps_done for each in (0.0, 0.2, 0.5, 1.0)] == [

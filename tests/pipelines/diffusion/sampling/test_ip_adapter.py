@@ -44,7 +44,7 @@ def film(seed: int = 3) -> Image:
 
 def plan(painter: Diffusion, who: Identity, base: str, *names: str, **more: Any) -> GenerationPlan:
     """Without names nobody in particular is drawn."""
-    usual = {"base": base, "scheduler": "own", "steps": 2, "guidance": 4.0, "cutoff": 1.0}
+    usual: dict[str, Any] = {"base": base, "scheduler": "own", "steps": 2, "guidance": 4.0, "cutoff": 1.0}
     options = GenerationOptions(identities=names or ("faceid",), **(usual | more))
     made = painter.plan(hub_store.request(who, SCENE, options))
     parameters = replace(made.parameters, size=Size(64, 64))

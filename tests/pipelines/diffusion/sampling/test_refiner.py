@@ -30,9 +30,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def plan(painter: Diffusion, who: Identity, *identities: str, **more: Any) -> GenerationPlan:
-    options = GenerationOptions(
-        identities=identities, **{"scheduler": "own", "steps": 10, "guidance": 4.0, "refiner": 0.2, **more}
-    )
+    given: dict[str, Any] = {"scheduler": "own", "steps": 10, "guidance": 4.0, "refiner": 0.2, **more}
+    options = GenerationOptions(identities=identities, **given)
     made = painter.plan(hub_store.request(who, SCENE, options))
     return replace(made, parameters=replace(made.parameters, size=Size(64, 64)))
 
@@ -104,7 +103,8 @@ def test_the_refiners_prompt_has_no_trained_token(painter: Diffusion, anna: Iden
 def test_what_the_refiner_does_not_support_is_refused_beforehand(
     painter: Diffusion, anna: Identity, more: dict[str, Any], says: str
 ) -> None:
-    options = GenerationOptions(**{"identities": ("lora",), "scheduler": "own", "refiner": 0.2, **more})
+    given: dict[str, Any] = {"identities": ("lora",), "scheduler": "own", "refiner": 0.2, **more}
+    options = GenerationOptions(**given)
     with pytest.raises(UserError, match=says):
         painter.plan(hub_store.request(hub_store.stranger(1) if "base" in more else anna, SCENE, options))
 
@@ -213,7 +213,8 @@ def test_sdedit_draws_whoever_is_drawn_and_leaves_edits_alone(painter: Diffusion
 def test_what_sdedit_cannot_draw_once_more_is_refused_beforehand(
     painter: Diffusion, anna: Identity, more: dict[str, Any], says: str
 ) -> None:
-    options = GenerationOptions(**{"identities": ("lora",), "scheduler": "own", **more})
+    given: dict[str, Any] = {"identities": ("lora",), "scheduler": "own", **more}
+    options = GenerationOptions(**given)
     with pytest.raises(UserError, match=says) as caught:
         painter.plan(hub_store.request(hub_store.stranger(1) if "base" in more else anna, SCENE, options))
     assert caught.value.code == "bad_technique"

@@ -39,7 +39,8 @@ def plain(hub: Path) -> LoadedBase:
 
 def drawn(loaded: LoadedBase, facts: SamplingFacts = NO_FACTS, **options: Any) -> np.ndarray:
     """A picture as the painter would have it sampled."""
-    given = GenerationOptions(**{"cutoff": 1.0, **options})
+    asked: dict[str, Any] = {"cutoff": 1.0, **options}
+    given = GenerationOptions(**asked)
     sampling = schedulers.resolve_preset(given, facts)
     parameters = GenerationParameters(
         WORDS,

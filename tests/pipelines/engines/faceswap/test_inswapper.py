@@ -216,7 +216,7 @@ def test_likeness_is_measured_as_ever_and_decides_what_the_refiner_keeps(
     # The random network makes nobody more alike: it is told and left out, or remade as it was kept.
     swapping = replace(wanted, refiners=(Refinement("swap"),))
     (swapped,) = flow(swapping, RecordingProgress())
-    measured = swapped.recipe["drawn"]
+    measured: Any = swapped.recipe["drawn"]
     told = measured["refined"]["swap"]["people"]["1"]
     assert told["kept"] == (told["after"] < told["before"])
     assert told["kept"] == bool((swapped.image != astronaut).any())

@@ -121,7 +121,7 @@ def test_an_instruction_changes_the_picture_by_its_words_and_what_goes_with_it(p
     assert (parameters.prompt, parameters.negative, parameters.start) == ("Give them a red coat", "", None)
     assert made.to_portrait(np.zeros((64, 64, 3), np.uint8)).shape == PICTURE.shape
     usual = hub_store.pixels(painter, made)
-    changes = [
+    changes: list[dict[str, Any]] = [
         {"extra_prompt": "Give them a blue coat"},
         {"picture": np.ascontiguousarray(PICTURE[::-1])},
         {"pictures": (COAT,)},

@@ -451,7 +451,8 @@ def test_the_largest_seed_draws_its_last_candidate(painter: Diffusion, anna: Ide
 def test_the_fast_preset_goes_with_perturbed_attention_and_a_hint(painter: Diffusion, anna: Identity) -> None:
     fast = technique("lora", preset="fast", scheduler="", steps=3, guidance=None)
     plain = drawn(painter, anna, fast)
-    for more in ({"perturbed": 2.0}, {"control_inputs": (CANNY,)}, {"guidance": 2.0}):
+    wishes: list[dict[str, Any]] = [{"perturbed": 2.0}, {"control_inputs": (CANNY,)}, {"guidance": 2.0}]
+    for more in wishes:
         assert np.abs(drawn(painter, anna, replace(fast, **more)) - plain).max() > VISIBLE, more
 
 

@@ -2,6 +2,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,9 +46,10 @@ def person(*references: Reference) -> Identity:
     return Identity("someone", references, {})
 
 
-def request(image: Image, faces: list[Face], people: Mapping[int, Identity], **more: object) -> PortraitRequest:
+def request(image: Image, faces: list[Face], people: Mapping[int, Identity], **more: Any) -> PortraitRequest:
     style = Style("made", 1, "template", "Made", picture=StylePicture(image, tuple(faces)))
-    return PortraitRequest(people, style, **({"seed": 0, "count": 1, "skin": "template"} | more))  # type: ignore[arg-type]
+    given: dict[str, Any] = {"seed": 0, "count": 1, "skin": "template"} | more
+    return PortraitRequest(people, style, **given)
 
 
 def silent(done: int, total: int, doing: str, preview: Image | None = None) -> None:

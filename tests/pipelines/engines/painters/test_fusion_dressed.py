@@ -1,5 +1,7 @@
 """Fusion with other skin, a fringe, sunglasses and beards on both sides."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from portrait.fusion.skin_tone import measure_skin, own_tone, plan_change
 from portrait.fusion.warp import region_mask
 from portrait.images.color import from_linear, to_lab
 from portrait.ports import FaceFinder, Matter
-from portrait.types import Candidate, Face, Identity, PortraitRequest, Quality, Reference, Style, StylePicture
+from portrait.types import Candidate, Face, Identity, PortraitRequest, Quality, Reference, Skin, Style, StylePicture
 from tests import dressed, selfies
 
 GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
@@ -33,11 +35,11 @@ def found_fourth(finder: FaceFinder, image: Image) -> Face:
     return finder.faces(image, embedded=0)[3]
 
 
-def draw(template: tuple[Image, Face], *photos: tuple[Image, Face], skin: str = "person") -> Candidate:
+def draw(template: tuple[Image, Face], *photos: tuple[Image, Face], skin: Skin = "person") -> Candidate:
     image, face = template
     references = tuple(Reference(f"{at}.jpg", *photo, GOOD) for at, photo in enumerate(photos))
     style = Style("made", 1, "template", "Made", picture=StylePicture(image, (face,)))
-    request = PortraitRequest({1: Identity("someone", references, {})}, style, 0, 1, skin=skin)  # type: ignore[arg-type]
+    request = PortraitRequest({1: Identity("someone", references, {})}, style, 0, 1, skin=skin)
     return Fusion().paint_first(request, silent, 1)[0]
 
 
@@ -57,7 +59,8 @@ def test_a_person_keeps_their_skin_in_a_template(
 ) -> None:
     photo, face = ross
     drawn = draw((astronaut, astronaut_face), (dressed.toned(photo, face, depth), face))
-    facts = drawn.facts["skin"]["1"]  # type: ignore[index]
+    skin: Any = drawn.facts["skin"]
+    facts = skin["1"]
     assert np.linalg.norm(tone(drawn.image, astronaut_face) - np.array(facts["wished"])) < 6
     assert depth < 0 or facts["body"]
     before = tone(astronaut, astronaut_face)
@@ -100,7 +103,7 @@ def test_a_fringe_leaves_no_strokes(astronaut: Image, astronaut_face: Face, ross
     rows = np.arange(512)[:, None]
     between = (between > 0.5) & (rows < mesh[1, 1]) & (rows > mesh[9, 1] - 0.08 * face_width(mesh))
 
-    def darkest(skin: str) -> float:
+    def darkest(skin: Skin) -> float:
         drawn = draw((astronaut, astronaut_face), (with_fringe, face), skin=skin)
         light = to_lab(drawn.image)[..., 0]
         valleys = cv2.morphologyEx(light, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8)) - light

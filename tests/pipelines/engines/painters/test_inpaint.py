@@ -54,7 +54,7 @@ class Network:
         options = request.options or GenerationOptions()
         parameters = GenerationParameters("a photo", "", Size(256, 256), request.seed, 10, 5.0, options)
         base = Base(registry.family_by_name(self.family))
-        return GenerationPlan(request.people[1], base, [("lora", object())], parameters, "", (), Size(256, 256))  # type: ignore[arg-type]
+        return GenerationPlan(request.people[1], base, [("lora", object())], parameters, "", (), Size(256, 256))  # pyrefly: ignore[bad-argument-type] -- fakes
 
     def draw(self, plan: GenerationPlan, on_step: Callable[[int], None]) -> tuple[np.ndarray, dict[str, object]]:
         parameters = plan.parameters
@@ -400,7 +400,8 @@ def test_strengths_of_a_technique_count_before_the_styles(
     )
     drawn = paint(asked, network)
     assert [each.parameters.strength for each in network.drawn] == [0.6, 0.4]
-    assert drawn.facts["passes"]["ring"] == 0.4  # type: ignore[index]
+    used: Any = drawn.facts["passes"]
+    assert used["ring"] == 0.4
     with pytest.raises(UserError, match="face"):
         paint(replace(asked, options=GenerationOptions(strengths={"face": 1.2})))
 
@@ -482,6 +483,7 @@ def test_a_diffusion_model_draws_into_the_picture_that_was_led_over(
     passes = Passes(face=0.0, ring=0.0)
     wanted = replace(request(dark, [astronaut_face], {1: people["ben"]}, passes=passes), skin="person")
     drawn = paint(wanted)
-    assert drawn.facts["skin"]["1"]["body"]  # type: ignore[index]
+    skin: Any = drawn.facts["skin"]
+    assert skin["1"]["body"]
     neck = slice(182, 190), slice(210, 240)
     assert drawn.image[neck].mean() > dark[neck].mean() + 15

@@ -11,7 +11,6 @@ import torch
 
 from pipelines.engines import Engines
 from pipelines.engines.painters import inpaint
-from pipelines.engines.painters.diffusion import Diffusion
 from pipelines.engines.painters.fusion import Fusion
 from pipelines.engines.painters.inpaint import Inpaint
 from pipelines.model_store.store import ModelStore
@@ -86,7 +85,7 @@ def test_with_no_step_it_is_the_fusion_but_for_what_the_autoencoder_loses(
     window = face_plan.window
     start = window.resize_for_drawing(fused[window.slices])
     parameters = replace(face_plan.plan.parameters, start=start, strength=0.0)
-    diffusion = cast(Diffusion, painter._painter)
+    diffusion = painter._painter
     round_trip, _ = diffusion.draw(replace(face_plan.plan, identities=(), parameters=parameters), lambda done: None)
     taken = np.maximum(face_plan.areas.face, face_plan.areas.boundary)
     lost = np.abs(window.resize_for_picture(round_trip) - fused[window.slices]).mean(axis=2)
@@ -174,10 +173,7 @@ def test_people_are_drawn_into_a_template_from_their_photos_where_the_base_has_n
     start = plan.faces[0].window.resize_for_drawing(image[plan.faces[0].window.slices])
     begun = replace(plan.faces[0].plan.parameters, start=start, mask=np.ones(start.shape[:2], np.float32), strength=0.5)
     made = replace(plan.faces[0].plan, parameters=begun)
-    told, untold = (
-        cast(Diffusion, klein._painter).draw(each, lambda done: None)[0]
-        for each in (made, replace(made, identities=()))
-    )
+    told, untold = (klein._painter.draw(each, lambda done: None)[0] for each in (made, replace(made, identities=())))
     assert np.abs(told - untold).max() > 1e-4
 
 

@@ -44,7 +44,7 @@ def test_it_needs_no_model() -> None:
     settings = Settings()
     models = ModelStore(settings.models)
     assert status(settings, models) == []
-    assert isinstance(make(settings, models, None), ClassicRestorer)  # type: ignore[arg-type]
+    assert isinstance(make(settings, models, None), ClassicRestorer)  # pyrefly: ignore[bad-argument-type] -- it asks for none
 
 
 @pytest.mark.parametrize("side", [8, 40, 150])

@@ -1,6 +1,3 @@
-# dlib is one compiled module without stubs: its names are not known to the type checker.
-# pyright: reportAttributeAccessIssue=false
-
 from collections.abc import Callable
 from pathlib import Path
 

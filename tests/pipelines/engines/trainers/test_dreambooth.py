@@ -334,17 +334,17 @@ def test_a_new_token_is_trained(hub: Path, tmp_path: Path, name: str, alone: boo
     assert (words - other).abs().max() > 0.01
 
 
-def load(pipeline: object, result: TrainingResult, name: str) -> None:
+def load(pipeline: Any, result: TrainingResult, name: str) -> None:
     """A token, as diffusers' guide loads it."""
     from safetensors.torch import load_file
 
     assert result.tokens is not None
     rows = load_file(result.tokens)
     if name == "sd15":
-        pipeline.load_textual_inversion(rows, token="<sks>")  # type: ignore[attr-defined] # noqa: S106 -- a word
+        pipeline.load_textual_inversion(rows, token="<sks>")  # noqa: S106 -- a word
         return
     for key, suffix in (("clip_l", ""), ("clip_g", "_2")):
-        pipeline.load_textual_inversion(  # type: ignore[attr-defined]
+        pipeline.load_textual_inversion(
             rows[key],
             token="<sks>",  # noqa: S106 -- a word
             text_encoder=getattr(pipeline, f"text_encoder{suffix}"),

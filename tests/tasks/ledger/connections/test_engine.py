@@ -1,6 +1,7 @@
 """Connections: kept open, asked whether they live only where they lay idle, and replaced where they do not."""
 
 import threading
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -90,10 +91,11 @@ def test_a_transaction_that_writes_holds_off_others_from_its_beginning(ledger: L
     with ledger.database.write():
         assert read(ledger) == 1
         with ledger.database.engine.connect() as other:
-            other.connection.driver_connection.execute("PRAGMA busy_timeout = 0")  # type: ignore[union-attr] -- sqlite3's
+            driver: Any = other.connection.driver_connection
+            driver.execute("PRAGMA busy_timeout = 0")
             with pytest.raises(OperationalError, match="locked"):
                 other.exec_driver_sql("DELETE FROM people")
-            other.connection.driver_connection.execute(f"PRAGMA busy_timeout = {engines.BUSY_TIMEOUT * 1000}")  # type: ignore[union-attr]
+            driver.execute(f"PRAGMA busy_timeout = {engines.BUSY_TIMEOUT * 1000}")
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)

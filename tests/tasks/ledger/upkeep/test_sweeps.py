@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from tasks.jobs import DAY, Job
@@ -54,16 +55,13 @@ def test_progress_of_a_job_goes_some_minutes_after_its_end(ledger: Ledger) -> No
     assert ledger.jobs.events("ann", ended.id, 0)[-1].state == "succeeded"
 
 
-def test_more_jobs_than_are_taken_at_once(sqlite: Ledger, monkeypatch: object) -> None:
+def test_more_jobs_than_are_taken_at_once(sqlite: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = [begin(sqlite) for _ in range(5)]
     for job in jobs:
         progress(sqlite, job, 2)
         sqlite.queue.finish(job, START + 10, Outcome(), lambda: None)
-    batch, events.BATCH = events.BATCH, 2
-    try:
-        assert thin_events(sqlite.database, START + 700) == 10
-    finally:
-        events.BATCH = batch
+    monkeypatch.setattr(events, "BATCH", 2)
+    assert thin_events(sqlite.database, START + 700) == 10
 
 
 def test_a_job_that_runs_for_hours_keeps_its_newest_events(ledger: Ledger) -> None:

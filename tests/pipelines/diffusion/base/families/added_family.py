@@ -26,7 +26,7 @@ class Added(Flux2):
 
     name = "added"
     pipeline = AddedPipeline
-    pipeline_names = ("AddedPipeline",)
+    pipeline_names = ("AddedPipeline",)  # pyrefly: ignore[bad-override] -- a name of its own
     pipelines = MappingProxyType({})
     detection_key = "added.weight"
     architecture = "added-1"

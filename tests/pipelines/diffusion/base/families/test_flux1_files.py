@@ -39,7 +39,7 @@ def hub(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """diffusers' reader of single files has the width of the published transformers in its code."""
     kind = single_file_model.SINGLE_FILE_LOADABLE_CLASSES["FluxTransformer2DModel"]
-    read = kind["checkpoint_mapping_fn"]
+    read: Any = kind["checkpoint_mapping_fn"]
     assert PUBLISHED_WIDTH in read.__code__.co_consts
     constants = tuple(TINY_WIDTH if each == PUBLISHED_WIDTH else each for each in read.__code__.co_consts)
     narrow = types.FunctionType(read.__code__.replace(co_consts=constants), read.__globals__)

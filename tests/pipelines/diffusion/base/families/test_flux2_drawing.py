@@ -129,7 +129,8 @@ def test_guidance_ends_after_its_share_of_the_steps(loaded: LoadedBase, pipe: An
 
 def test_the_latents_of_a_preview_are_those_of_the_picture(loaded: LoadedBase) -> None:
     seen: list[torch.Tensor] = []
-    for changes in ({}, {"start": START, "strength": 1.0}):
+    begun: dict[str, Any] = {"start": START, "strength": 1.0}
+    for changes in ({}, begun):
         drawn = draw(loaded, [BEN], preview=seen.append, **changes)
         assert seen[-1].shape == (1, 16, 4, 6)
         with torch.no_grad():

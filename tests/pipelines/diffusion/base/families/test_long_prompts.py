@@ -1,6 +1,7 @@
 """Prompts that are longer than a text encoder reads: it is known how much of them is cut off, and told in the recipe."""
 
 import bisect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_of_a_base_that_reads_prompts_of_any_length_nothing_is_cut_off(hub: Path
 def test_the_recipe_says_how_much_was_not_read(hub: Path) -> None:
     painter = hub_store.painter(Settings(bases={"flux2": BaseLocation(hub / "flux2")}))
     options = GenerationOptions(base="flux2", identities=("reference",), steps=1)
-    facts = []
+    facts: list[Mapping[str, Any]] = []
     for words in ("a photo of a {who}", LONG + "a photo of a {who}"):
         asked = hub_store.request(hub_store.stranger(1), PromptSpec(words, "low"), options, size=Size(64, 64))
         [candidate] = painter.paint(asked, RecordingProgress())

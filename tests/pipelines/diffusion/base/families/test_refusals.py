@@ -211,7 +211,8 @@ def test_every_wish_is_planned_or_refused_in_a_sentence(painter: Diffusion, name
     family, base, wrong = family_by_name(name), base_of(name), dict[str, str]()
     way = ("reference",) if family.reads_references else ("lora",)
     for what, wish in WISHES.items():
-        options = replace(PLAIN, **{"base": base, "identities": way, **wish.options})
+        asked: dict[str, Any] = {"base": base, "identities": way, **wish.options}
+        options = replace(PLAIN, **asked)
         request = replace(hub_store.request(hub_store.stranger(1), wish.scene, options), edit=wish.edit)
         refused = refusal(partial(painter.plan, request))
         if refused is None and not wish.able(family):
@@ -225,7 +226,8 @@ def test_every_wish_is_planned_or_refused_in_a_sentence(painter: Diffusion, name
 def test_what_is_trained_with_a_lora_is_known_or_refused(settings: Settings, name: str) -> None:
     base, family = find_base(base_of(name), settings, ModelStore(settings.models)), family_by_name(name)
     for what, (able, more) in TAUGHT.items():
-        learns = TrainSettings(**{"lora": True, "text": False, "token": False, "noise_offset": 0.0, **more})
+        lessons: dict[str, Any] = {"lora": True, "text": False, "token": False, "noise_offset": 0.0, **more}
+        learns = TrainSettings(**lessons)
         refused = refusal(partial(dreambooth._check_abilities, base, learns))
         assert (refused is None) == (able(family) and not family.reads_references), what
         assert refused is None or (refused.code == "bad_lesson" and base.name in refused.message), what

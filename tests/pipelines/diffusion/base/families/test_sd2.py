@@ -130,7 +130,7 @@ def as_pillow(image: np.ndarray) -> PIL.Image.Image:
 def test_every_way_of_drawing_is_the_stock_pipelines(loaded: LoadedBase, hub: Path, controlled: bool) -> None:
     assert (loaded.source.family, loaded.source.native_side) == (FAMILY, 64)
     pipe: Any = StableDiffusionPipeline.from_pretrained(hub / "sd2", local_files_only=True)
-    parts = {**pipe.components, "requires_safety_checker": False}
+    parts: dict[str, Any] = {**pipe.components, "requires_safety_checker": False}
     classes: tuple[Any, ...] = (StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline)
     text, inside, scaled = {}, {"control_image": as_pillow(CONTROL)}, {"controlnet_conditioning_scale": 1.5}
     if controlled:
@@ -153,7 +153,7 @@ def test_every_way_of_drawing_is_the_stock_pipelines(loaded: LoadedBase, hub: Pa
     given = {"image": as_pillow(START), "mask_image": as_pillow(MASK * 255), "strength": 0.75, **inside}
     part = draw(loaded, control=control, start=START, mask=MASK, strength=0.75)
     assert apart(part, stock(into_part, height=64, width=64, **given)) < NEAR
-    changed = [{"prompt": "a woman in a red suit"}, {"negative": "blue"}, {"guidance": 1.0}]
+    changed: list[dict[str, Any]] = [{"prompt": "a woman in a red suit"}, {"negative": "blue"}, {"guidance": 1.0}]
     assert all(apart(ours, draw(loaded, control=control, **each)) > FAR for each in changed)
     assert apart(ours, draw(loaded, control=None if controlled else CONTROL)) > FAR
 

@@ -63,7 +63,8 @@ def units(loaded: LoadedBase, *given: tuple[Any, Any, dict[str, Any]]) -> list[C
     made = []
     for network, image, more in given:
         ready = tiny.FAMILY.prepare_control("mine", network, loaded.denoiser)
-        made.append(ControlNetUnit(ready, image, **{"scale": 0.8, **more}))
+        told: dict[str, Any] = {"scale": 0.8, **more}
+        made.append(ControlNetUnit(ready, image, **told))
     return made
 
 
@@ -84,7 +85,7 @@ def test_words_draw_the_stock_pictures(loaded: LoadedBase, pipe: Any) -> None:
 
 
 def test_t5_may_be_left_out_as_in_the_stock_pipeline(loaded: LoadedBase, hub: Path) -> None:
-    base = replace(loaded.source, left_out=tiny.FAMILY.optional_components)
+    base = replace(loaded.source, left_out=tuple(tiny.FAMILY.optional_components))
     without = tiny.load(base)
     assert without.pipeline.text_encoder_3 is without.pipeline.tokenizer_3 is None
     given: dict[str, Any] = {"text_encoder_3": None, "tokenizer_3": None, "local_files_only": True}

@@ -79,7 +79,7 @@ def follow(loaded: LoadedBase, store: Any, kind: str = "depth", size: Size = tin
     """A control whose network is loaded from the store, once."""
     given = ControlInput(kind, picture(8, size), scale=0.8, preprocessed=True)
     with loaded.lease() as lease:
-        return controlnet.load_controlnets(lease, [given], size, store, None).controlnets  # type: ignore[arg-type]
+        return controlnet.load_controlnets(lease, [given], size, store, None).controlnets  # pyrefly: ignore[bad-argument-type] -- the picture is prepared
 
 
 def test_a_lora_is_worn_from_any_names_as_the_stock_pipeline_wears_it(

@@ -51,7 +51,7 @@ def control(folder: Path, modes: int | None = 5, seed: int = 7) -> Path:
     """A control network; without `modes` it is one that is not told which control it follows."""
     torch.manual_seed(seed)
     shape = {**SHAPE, "num_single_layers": 1, "axes_dims_rope": list(SHAPE["axes_dims_rope"])}
-    network: Any = FluxControlNetModel(**shape, guidance_embeds=True, num_mode=modes)  # type: ignore[arg-type] -- None is fine
+    network: Any = FluxControlNetModel(**shape, guidance_embeds=True, num_mode=modes)
     # What joins it to the transformer begins at zero.
     for layer in (network.controlnet_x_embedder, *network.controlnet_blocks, *network.controlnet_single_blocks):
         torch.nn.init.normal_(layer.weight, std=0.3)

@@ -62,7 +62,8 @@ def control() -> QwenImageControlNetModel:
     torch.manual_seed(9)
     shape: dict[str, Any] = {**TRANSFORMER, "num_layers": 1}
     network = QwenImageControlNetModel(**shape)
-    for layer in [network.controlnet_x_embedder, *network.controlnet_blocks]:
+    layers: list[Any] = [network.controlnet_x_embedder, *network.controlnet_blocks]
+    for layer in layers:
         torch.nn.init.normal_(layer.weight, std=0.3)
     return network.eval()
 
