@@ -10,6 +10,8 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 export PYTHONDONTWRITEBYTECODE :=
 # Of `make test`, for two cores: many of the tests wait for browsers, brokers and leases. Each takes up to 2 GB.
 PROCESSES ?= 3
+# Tests start workers by a variable of this name.
+unexport PROCESSES
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-gpu models demo serve check types quick test chaos fuzz bench faceworld constraints audit bom libraries clean
