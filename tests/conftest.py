@@ -230,6 +230,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After a file that builds networks, what it left for later ones stays too: libraries import much at their first use."""
+    if item.get_closest_marker("networks") and (nextitem is None or nextitem.path != item.path):
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def commands_read_once() -> Iterator[None]:
     """Have typer make commands of functions once in a process: for all of `portrait` that takes longer than most commands."""

@@ -1,4 +1,4 @@
-"""Real worker processes, killed, frozen, doubled and starved; leases of three seconds."""
+"""Real worker processes, killed, frozen, doubled and starved; leases of five seconds."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Calls that real worker processes make, and one that dies in the middle of it; leases of three seconds."""
+"""Calls that real worker processes make, and one that dies in the middle of it; leases of five seconds."""
 
 from collections.abc import Iterator
 from pathlib import Path

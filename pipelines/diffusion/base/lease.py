@@ -5,7 +5,6 @@ undoes what its request did to them when the request ends, with or without an er
 """
 
 import copy
-import gc
 import inspect
 import logging
 import threading
@@ -178,7 +177,6 @@ class LoadedBase:
             self._slots.clear()
             self.pipeline = None
             _log_event("unloaded", self.source.name, 0.0)
-            gc.collect()
             device.release_memory(self.device)
 
 

@@ -1,10 +1,11 @@
 """Serves the task API by uvicorn, in one process or several, by http or https, at the root or behind a proxy under a path."""
 
+import asyncio
 import shutil
-import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.formparsers import MultiPartParser
@@ -50,14 +51,24 @@ def serve(installation: Installation, options: ServerOptions) -> int:
     context.ledger.close()
     context.celery.close()
     config = _config(installation, options, "tasks.api.serving.server:build_from_settings")
-    shared, bound = share_between_processes(), config.bind_socket()
-    # asyncio does so for sockets that it makes itself; else each answer waits 40 ms for the client to acknowledge its header.
-    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    config.bind_socket().close()  # exits where another program has the port
+    shared = share_between_processes()
     try:
-        Multiprocess(config, sockets=[bound]).run()
+        Multiprocess(config, sockets=None).run()  # pyrefly: ignore[bad-argument-type] -- then each process binds its own
     finally:
         shutil.rmtree(shared, ignore_errors=True)
     return 0
+
+
+class SharedPortEventLoop(asyncio.SelectorEventLoop):
+    """The event loop of one of several processes, each of which listens on a socket of its own at the same port.
+
+    The system spreads connections over them. On one socket together, the process that wakes first takes all that are waiting.
+    """
+
+    async def create_server(self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
+        """As `asyncio.loop.create_server`, at a port that other processes of the same user listen at too."""
+        return await super().create_server(protocol_factory, host, port, reuse_port=True, **options)
 
 
 def build(context: AppContext) -> ASGIApp:
@@ -83,6 +94,7 @@ def _config(installation: Installation, options: ServerOptions, app: ASGIApp | s
         host=options.host,
         port=options.port,
         workers=options.processes,
+        loop="auto" if options.processes == 1 else "tasks.api.serving.server:SharedPortEventLoop",
         log_config=None,
         access_log=False,
         server_header=False,

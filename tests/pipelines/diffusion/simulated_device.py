@@ -5,7 +5,7 @@ operation's name; what both give is computed all the same. So pipelines run to t
 fake tensors do not have: schedulers ask for them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 NAME = "simulated"
 MOVING = {
@@ -126,19 +125,36 @@ def dispatch(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     if func is torch.ops.aten.copy_.default:
         on_device = isinstance(args[0], DeviceTensor)
     plain = {**kwargs, "device": torch.device("cpu")} if named is not None and on_device else kwargs
-    out = func(*tree_map(_held, args), **tree_map(_held, plain))
+    out = func(*_each(_held, args), **_each(_held, plain))
     if func._schema.is_mutable and not isinstance(out, tuple | list) and out is not None:
         changed = {id(_held(each)): each for each in tensors}
         return changed.get(id(out), DeviceTensor(out) if on_device else out)
-    return tree_map(lambda each: DeviceTensor(each) if on_device and isinstance(each, torch.Tensor) else each, out)
+    return _each(DeviceTensor, out) if on_device else out
 
 
-def _held(each: Any) -> Any:
+def _held(each: torch.Tensor) -> torch.Tensor:
     return each.held if isinstance(each, DeviceTensor) else each
 
 
-def _tensors(args: Any, kwargs: Any) -> Iterator[torch.Tensor]:
-    return (each for each in tree_flatten((args, dict(kwargs)))[0] if isinstance(each, torch.Tensor))
+def _each(change: Callable[[torch.Tensor], torch.Tensor], values: Any) -> Any:
+    """What an operation takes or gives with every tensor changed; PyTorch's own walk through it takes a third of the tests."""
+    if isinstance(values, torch.Tensor):
+        return change(values)
+    if isinstance(values, list | tuple):
+        return type(values)([_each(change, each) for each in values])
+    if isinstance(values, dict):
+        return {name: _each(change, each) for name, each in values.items()}
+    return values
+
+
+def _tensors(*values: Any) -> Iterator[torch.Tensor]:
+    for each in values:
+        if isinstance(each, torch.Tensor):
+            yield each
+        elif isinstance(each, list | tuple):
+            yield from _tensors(*each)
+        elif isinstance(each, dict):
+            yield from _tensors(*each.values())
 
 
 def _indexes(func: Any) -> bool:

@@ -9,18 +9,18 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
 import httpx
 import pytest
-import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
 from tasks import auth
-from tasks.api.serving import server
 from tasks.api.serving.behind_proxy import RootPathMiddleware
-from tasks.api.serving.server import ServerOptions, _config
+from tasks.api.serving.server import ServerOptions, SharedPortEventLoop, _config
 from tasks.api.serving.stopping import StoppingMiddleware
 from tasks.ledger.ledger import open_ledger
 from tasks.settings import load_installation
@@ -88,25 +88,56 @@ def test_the_api_speaks_https_under_a_path_from_two_processes(
     process.wait(15)
 
 
-def test_answers_of_several_processes_are_sent_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the body of each waits until the client has acknowledged the header: 40 ms."""
-    accepted: list[int] = []
+def test_connections_are_spread_over_the_processes_and_answered_at_once() -> None:
+    """Else one process has all of them, and a body waits until the client has acknowledged the header: 40 ms."""
+    port, most, accepted = free_port(), 40, [0, 0]
 
-    class Processes:
-        def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
-            self.listening, self.port = sockets[0], config.port
+    async def listen(which: int) -> list[int]:
+        def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            accepted[which] += 1
+            delays.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
 
-        def run(self) -> None:
-            self.listening.listen()
-            with socket.create_connection(("127.0.0.1", self.port)), self.listening.accept()[0] as connection:
-                accepted.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        delays: list[int] = []
+        async with await asyncio.start_server(accept, "127.0.0.1", port):
+            while sum(accepted) < most:
+                await asyncio.sleep(0.01)
+        return delays
 
-    monkeypatch.setattr(server, "Multiprocess", Processes)
-    monkeypatch.setattr(server, "share_between_processes", lambda: tmp_path / "shared")
-    (tmp_path / "ledger.db").write_bytes(empty_ledger())
-    installation = load_installation({"PORTRAIT_HOME": str(tmp_path)})
-    assert server.serve(installation, ServerOptions(port=free_port(), processes=2)) == 0
-    assert accepted == [1]
+    def run(which: int) -> list[int]:
+        with asyncio.Runner(loop_factory=SharedPortEventLoop) as runner:
+            return runner.run(listen(which))
+
+    with ThreadPoolExecutor() as pool, ExitStack() as stack:
+        runs = [pool.submit(run, which) for which in (0, 1)]
+        wait_until(lambda: len(_listening(port)) == 2)
+        for _ in range(most):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        assert [1] * most == [*runs[0].result(), *runs[1].result()]
+    assert min(accepted) > most / 10, "by chance: fewer once in a million times"
+
+
+def _listening(port: int) -> list[str]:
+    """Sockets that listen at a port, as the kernel lists them."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return [line for line in lines if line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A"]
+
+
+@pytest.mark.services
+def test_a_port_that_another_program_has_is_not_shared(tmp_path: Path) -> None:
+    first, port = start_api(tmp_path, "--processes", "2")
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            wait_until(lambda: _answers(client), what=(tmp_path / "api.log").read_text())
+        command = [sys.executable, "-m", "app", "api", "--port", str(port), "--processes", "2"]
+        second = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "PORTRAIT_HOME": str(tmp_path)}, capture_output=True
+        )
+        assert second.returncode != 0
+        assert b"Address already in use" in second.stderr
+    finally:
+        first.terminate()
+        first.wait(30)
 
 
 def test_addresses_that_are_sent_have_the_root_path() -> None:
