@@ -53,10 +53,12 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports --config pyproject.toml
-	@$(MAKE) --no-print-directory types quick
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types quick
 
+# The types of what changed since the last commit; `make test` looks at all of them.
 types:
-	$(BIN)/pyrefly check
+	@changed="$$({ git diff --name-only --diff-filter=d HEAD; git ls-files --others --exclude-standard; } | grep '\.py$$')"; \
+	if [ -n "$$changed" ]; then $(BIN)/pyrefly check $$changed; fi
 
 quick:
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 2 --dist worksteal -p no:schemathesis -m "not models and not services and not networks and not bench and not chaos and not gpu"
@@ -65,7 +67,7 @@ test: .venv/installed-dev
 	$(BIN)/portrait models pull
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	@$(MAKE) --no-print-directory types
+	$(BIN)/pyrefly check
 	# Recipes of the first versions are drawn again, whose matting is compiled once: here, and not in each of the processes.
 	$(BIN)/python -c "import tests.conftest, pymatting"
 	# The contracts of imports are among the tests.
