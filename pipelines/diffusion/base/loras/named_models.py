@@ -48,8 +48,8 @@ def with_prompt_loras(
     In recipes of version 0.1.0 plain parentheses and brackets are words. Raises `UserError` (`unknown_lora`, `bad_lora_tag`).
     """
     if options.method == 1:
-        plain, negative = (prompts.escape_plain(text) for text in (spec.prompt, spec.negative))
-        spec = replace(spec, prompt=plain, negative=negative)
+        prompt, negative = (prompts.escape_plain(text) for text in (spec.prompt, spec.negative))
+        spec = replace(spec, prompt=prompt, negative=negative)
     _, named = prompts.take_loras(f"{spec.prompt} {options.traits} {edit.extra_prompt if edit else ''}")
     _, of_negative = prompts.take_loras(spec.negative)
     if of_negative:
