@@ -31,8 +31,10 @@ HOST_PREFIX = "__Host-"
 MAX_SECRET_LENGTH = 200
 """Characters; what is longer is cut before it is checked."""
 LANGUAGE_COOKIE = "portrait_language"
-LEAVE_SCRIPT = 'window.location.replace("/sign-in?ended=1")'
-"""Has the browser go to the sign-in; as every script of a page, it runs because its hash is in the security headers."""
+LEAVE_SCRIPT = 'window.portraitLeaves || window.location.replace("/sign-in?ended=1")'
+"""Has the browser go to the sign-in, unless whoever is there leaves the page already.
+
+As every script of a page, it runs because its hash is in the security headers."""
 
 KEPT_SECONDS = 20.0
 """For which a visit keeps what it was told and what changes by itself: who is asking, styles, names of own pictures."""

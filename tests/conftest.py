@@ -1,14 +1,17 @@
 import gc
 import os
+import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import typer.main
 import typer.testing
+from httpx._config import create_ssl_context
 from xdist.scheduler.loadfile import LoadFileScheduling
 
 from pipelines import build
@@ -243,6 +246,23 @@ def commands_read_once() -> Iterator[None]:
     """Have typer make commands of functions once in a process: for all of `portrait` that takes longer than most commands."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.testing, "_get_command", cache(typer.main.get_command))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def certificates_read_once() -> Iterator[None]:
+    """Have httpx read the known certificates once in a process: each of its clients reads them, and few of them need any."""
+
+    @cache
+    def known(*given: Any, file: str, folder: str, **more: Any) -> ssl.SSLContext:
+        return create_ssl_context(*given, **more)
+
+    def create(*given: Any, **more: Any) -> ssl.SSLContext:
+        places = {"file": os.environ.get("SSL_CERT_FILE", ""), "folder": os.environ.get("SSL_CERT_DIR", "")}
+        return known(*given, **places, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx._transports.default, "create_ssl_context", create)
         yield
 
 

@@ -8,15 +8,20 @@ if (!window.portraitFollows) {
   const push = (state, title, url) => {
     history.replaceState({ ...history.state, top: area()?.scrollTop }, "");
     pushState(state, title, url);
+    at = location.pathname;
   };
   const closeMenu = (within) => document.querySelectorAll(".p-menu details[open]").forEach((each) => {
     if (!each.contains(within)) each.open = false;
   });
-  // What changes beside the same page is no step of its own.
-  history.pushState = (state, title, url) =>
-    new URL(url, location.href).pathname === location.pathname
-      ? history.replaceState(state, title, url)
-      : push(state, title, url);
+  // Pages that were left by back and forward since a page was drawn to its end: the run of one that begins late is no step, and
+  // would cut off what lies ahead. What changes beside the same page is none either.
+  const left = new Set();
+  let at = location.pathname;
+  history.pushState = (state, title, url) => {
+    const { pathname } = new URL(url, location.href);
+    if (pathname === location.pathname) history.replaceState(state, title, url);
+    else if (!left.has(pathname)) push(state, title, url);
+  };
   const follow = (event, link) => {
     const url = new URL(link.href);
     const connected = document.querySelector('[data-test-connection-state="CONNECTED"]');
@@ -52,12 +57,23 @@ if (!window.portraitFollows) {
   // A step that follows before the run of the page before has begun leaves Streamlit on that page: it is told of the step again
   // once the run has ended.
   let stepped = -STEPPING;
-  addEventListener("popstate", (event) => { if (event.isTrusted) stepped = Date.now(); });
+  addEventListener("popstate", (event) => {
+    if (!event.isTrusted) return;
+    stepped = Date.now();
+    left.add(at);
+    at = location.pathname;
+    left.delete(at);
+  });
   new MutationObserver(() => {
     const drawn = document.querySelector('[data-test-script-state="notRunning"] .p-menu')?.dataset.page;
+    if (drawn === location.pathname) left.clear();
     const missed = drawn && drawn !== location.pathname && pages().includes(location.pathname);
     if (missed && Date.now() - stepped < STEPPING) dispatchEvent(new PopStateEvent("popstate", { state: {} }));
   }).observe(document.body, { attributeFilter: ["data-test-script-state"], subtree: true });
+  // Who signs out is not told that their session has ended.
+  document.addEventListener("submit", (event) => {
+    if (!event.defaultPrevented && event.target.method === "post") window.portraitLeaves = true;
+  });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") closeMenu();
   });

@@ -20,10 +20,11 @@ from templates.catalog import Catalog
 from tests.tasks.servers import free_port, need
 
 ROOT = Path(__file__).parent.parent.parent
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser"))), "")
+"""Without windows and menus it draws pages as well, for two thirds of the time."""
 EVERYWHERE = "0.0.0.0"  # noqa: S104 -- others in the network are to reach it, as phones do
-SERVED = pytest.StashKey[ExitStack]()
-"""What ends `portrait serve`."""
+OPENED = pytest.StashKey[ExitStack]()
+"""What ends `portrait serve` and the browser."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,7 +49,7 @@ class Installation:
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Installation]:
     """`portrait serve` in a folder of its own, with the embedded models that are here already."""
-    need("chromium", bool(CHROMIUM), "apt-get install chromium")
+    need("chromium", bool(CHROMIUM), "apt-get install chromium-headless-shell")
     folder = tmp_path_factory.mktemp("installation")
     for entry in Catalog().entries():
         # An empty folder says that the samples of a style were tried: a worker that idles for a minute would draw them all.
@@ -66,33 +67,41 @@ def installation(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.
     serving = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    with ExitStack() as served:
-        served.callback(lambda: (serving.terminate(), serving.wait(40)))
-        pytestconfig.stash[SERVED] = served
+    with _opened(pytestconfig) as opened:
+        opened.callback(lambda: (serving.terminate(), serving.wait(40)))
         link, *phones = _links(serving)
         yield Installation(f"http://127.0.0.1:{port}", link, phones, f"http://127.0.0.1:{api_port}", folder)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """`portrait serve` ends with the last test of this folder: it would look for work beside all that follow."""
+    """`portrait serve` and the browser end with the last test of this folder.
+
+    The one would look for work beside all that follow, and no test of this process may run an event loop beside Playwright's.
+    """
     try:
         yield
     finally:
         if nextitem is None or not nextitem.path.is_relative_to(Path(__file__).parent):
-            item.config.stash.get(SERVED, ExitStack()).close()
+            _opened(item.config).close()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, one a file: as long as Playwright runs, no test in its process may run an event loop."""
-    need("chromium", bool(CHROMIUM), "apt-get install chromium")
-    with sync_playwright() as playwright:
+def _opened(config: pytest.Config) -> ExitStack:
+    """What is open until the last test of this folder has ended."""
+    return config.stash.setdefault(OPENED, ExitStack())
+
+
+@pytest.fixture(scope="session")
+def chromium(pytestconfig: pytest.Config) -> Iterator[Browser]:
+    """Debian's Chromium."""
+    need("chromium", bool(CHROMIUM), "apt-get install chromium-headless-shell")
+    with _opened(pytestconfig) as opened:
+        playwright = opened.enter_context(sync_playwright())
         # As root, as in CI's containers, Chromium runs without its sandbox only.
         arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--font-render-hinting=none"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        opened.callback(browser.close)
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,13 @@ COLORS = {"Ann": "red", "Bea": "blue"}
 """The background that each of the two asks for, by which her orders are told apart."""
 MAKE, RESTARTED = "Make the ID photo", "The app was restarted"
 PATIENCE = 30_000
+BACK_DURING_A_RUN = """async (page) => {
+    const stepped = new Promise((resolve) => addEventListener("popstate", resolve, { once: true }));
+    history.back();
+    await stepped;
+    history.pushState({}, "", page);
+}"""
+"""A step back, upon which the run of the page that was left begins: Streamlit pushes the page of each run."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,10 @@ def test_a_person_stays_through_menu_back_forward_reload_and_language(
     for step, address in steps:
         step()
         assert tab.url == address, "each page is one step in the history"
+    tab.evaluate(BACK_DURING_A_RUN, addresses[1])
+    assert tab.url == addresses[0], "the run of a page that was left is no step"
+    tab.go_forward()
+    assert tab.url == addresses[1], "and cuts off nothing that lies ahead"
     assert tab.evaluate("window.loaded") == "once", "links and steps load no page anew"
     expect(tab.locator(".p-menu [aria-current]")).to_have_text("Styles", timeout=PATIENCE)
     tab.reload()

@@ -179,6 +179,7 @@ class Walk:
         self.look("results")
         self.press(cards.first.get_by_role("link").first)
         self.page.wait_for_url("**/portrait?**", timeout=30_000)
+        self.page.locator(".viewer[aria-label]").wait_for(timeout=20_000)  # its buttons get their names by its script
         self.look("portrait")
         self.press(self.button("portrait.take"))
         take = self.page.locator('a[href^="/take/portrait/"]').first

@@ -37,15 +37,6 @@ def hub(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def costs_estimated_once() -> Iterator[None]:
-    """What training takes, estimated once for each base, rank and size."""
-    from tests.pipelines.engines import tiny_training
-
-    with tiny_training.costs_estimated_once():
-        yield
-
-
 @pytest.fixture(params=["sd15", "sdxl"])
 def base(request: pytest.FixtureRequest, hub: Path) -> "BaseSource":
     """Each family's tiny base."""

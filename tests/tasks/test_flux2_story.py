@@ -25,7 +25,6 @@ from tasks.queue.flows import PortraitFlows
 from tasks.queue.runner import JobRunner
 from tasks.settings import LeaseSettings
 from tests import fakes, tiny
-from tests.pipelines.engines import tiny_training
 from tests.tasks.test_drawing import KNOBS, TinyEngines, run
 
 WORDS = frozenset({"prepare", "train:klein", "draw:text"})
@@ -43,11 +42,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         "klein_base": BaseLocation(tiny.flux2(folder / "klein_base"), draw_on="klein"),
     }
     draw = DrawSettings(base="klein", device="cpu", redraws=0)
-    with tiny_training.costs_estimated_once():
-        marks = MarkSettings(folder / "marks", invisible=False)
-        yield Settings(
-            models=ModelStoreSettings(folder=folder / "models"), marks=marks, bases=bases, train=KNOBS, draw=draw
-        )
+    marks = MarkSettings(folder / "marks", invisible=False)
+    yield Settings(
+        models=ModelStoreSettings(folder=folder / "models"), marks=marks, bases=bases, train=KNOBS, draw=draw
+    )
     torch.set_num_threads(before)
 
 

@@ -60,9 +60,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("lessons")
     bases = {"small": BaseLocation(tiny.sd15(folder / "small")), "large": BaseLocation(tiny.sdxl(folder / "large"))}
-    with tiny_training.costs_estimated_once():
-        marks = MarkSettings(folder / "marks", invisible=False)
-        yield Settings(models=ModelStoreSettings(folder=folder / "models"), marks=marks, train=KNOBS, bases=bases)
+    marks = MarkSettings(folder / "marks", invisible=False)
+    yield Settings(models=ModelStoreSettings(folder=folder / "models"), marks=marks, train=KNOBS, bases=bases)
     torch.set_num_threads(before)
 
 

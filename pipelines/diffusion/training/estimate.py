@@ -6,10 +6,12 @@ Of transformers, whose blocks are alike, it is counted block by block what each 
 stores no weights of its own, as GPUs compute it. The levels of U-Nets differ: theirs are shares that were measured.
 """
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -72,9 +74,24 @@ class TrainingCost:
         return self.forward_flops * batch * FORWARD_PASSES[checkpointing]
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A base as far as an estimate depends on it: two with the same configurations cost the same."""
+
+    base: BaseSource = field(compare=False)
+    configs: str
+
+
 def estimate_cost(base: BaseSource, rank: int, side: int, dtype: torch.dtype, device: str) -> TrainingCost:
-    """The cost of training a LoRA on square images of `side` pixels."""
-    denoiser = empty_denoiser(base)
+    """The cost of training a LoRA on square images of `side` pixels; what was counted once in this process is known."""
+    components = sorted(each.parent.name for each in base.config_folder.glob("*/config.json"))
+    configs = json.dumps([base.family.name, {each: base.config(each) for each in components}], sort_keys=True)
+    return _estimate(_Shape(base, configs), rank, side, dtype, device)
+
+
+@lru_cache(maxsize=32)
+def _estimate(shape: _Shape, rank: int, side: int, dtype: torch.dtype, device: str) -> TrainingCost:
+    base, denoiser = shape.base, empty_denoiser(shape.base)
     weights = sum(parameter.numel() for parameter in denoiser.parameters()) * dtype.itemsize
     denoiser.to(dtype)
     denoiser.requires_grad_(False)

@@ -1,20 +1,14 @@
 """A small training set and a trainer on a tiny base, for tests and for the processes that tests kill."""
 
-import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
 from pipelines.diffusion.base import loading
-from pipelines.diffusion.base.source import BaseSource
-from pipelines.diffusion.training import estimate, run
-from pipelines.diffusion.training.estimate import TrainingCost
+from pipelines.diffusion.training import run
 from pipelines.diffusion.training.run import TrainingRun
 from pipelines.diffusion.training.step import NoisedBatch
 from pipelines.engines.trainers.dreambooth import Dreambooth
@@ -61,22 +55,6 @@ def trainer(hub: Path, settings: TrainSettings, finder: FaceFinder | None = None
     """A trainer on the bases of a folder."""
     finder_used = finder or fakes.FakeFinder()
     return Dreambooth(lambda name: loading.open_base(name, hub / name), lambda: finder_used, settings, hub / "cache")
-
-
-@contextmanager
-def costs_estimated_once() -> Iterator[None]:
-    """Estimates are kept by what they are computed from: on a tiny base one takes longer than a training of some steps."""
-    real, known = estimate.estimate_cost, dict[tuple[object, ...], TrainingCost]()
-
-    def estimate_cost(base: BaseSource, rank: int, side: int, dtype: torch.dtype, device: str) -> TrainingCost:
-        key = (base.family.name, json.dumps(base.denoiser_config, sort_keys=True), rank, side, dtype, device)
-        if key not in known:
-            known[key] = real(base, rank, side, dtype, device)
-        return known[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(estimate, "estimate_cost", estimate_cost)
-        yield
 
 
 def train(

@@ -25,7 +25,7 @@ from tests import album, fakes, tiny
 from tests.pipelines.engines import tiny_training
 from tests.pipelines.engines.tiny_training import PLAIN, RecordedProgress, train
 
-pytestmark = pytest.mark.usefixtures("one_thread", "costs_estimated_once")
+pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parents[4]
 VALIDATING = replace(PLAIN, exam=ValidationSettings(every=4, steps=2, held_out=1, patience=0))
 
