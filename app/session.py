@@ -31,7 +31,7 @@ HOST_PREFIX = "__Host-"
 MAX_SECRET_LENGTH = 200
 """Characters; what is longer is cut before it is checked."""
 LANGUAGE_COOKIE = "portrait_language"
-LEAVE_SCRIPT = 'window.portraitLeaves || window.location.replace("/sign-in?ended=1")'
+LEAVE_SCRIPT = 'window.portraitLeaves||window.location.replace("/sign-in?ended=1")'
 """Has the browser go to the sign-in, unless whoever is there leaves the page already.
 
 As every script of a page, it runs because its hash is in the security headers."""

@@ -135,6 +135,12 @@ NETWORKS = (
         "monitoring/test_installation",
         "templates/test_cards",
         "serving/test_server",
+        "processes/test_readiness",
+        "ledger/test_holdings",
+        "migrations/test_revisions",
+        "test_dlib_network",
+        "tasks/test_stand",
+        "tasks/test_forked",
     ),
     *(
         f"api/test_{sweep}"
