@@ -16,11 +16,11 @@ if (!window.portraitFollows) {
   // Pages that were left by back and forward since a page was drawn to its end: the run of one that begins late is no step, and
   // would cut off what lies ahead. What changes beside the same page is none either.
   const left = new Set();
-  let at = location.pathname;
+  let at = location.pathname, stepped = -STEPPING;
   history.pushState = (state, title, url) => {
     const { pathname } = new URL(url, location.href);
     if (pathname === location.pathname) history.replaceState(state, title, url);
-    else if (!left.has(pathname)) push(state, title, url);
+    else if (!left.has(pathname) || Date.now() - stepped > STEPPING) push(state, title, url);
   };
   const follow = (event, link) => {
     const url = new URL(link.href);
@@ -56,7 +56,6 @@ if (!window.portraitFollows) {
   });
   // A step that follows before the run of the page before has begun leaves Streamlit on that page: it is told of the step again
   // once the run has ended.
-  let stepped = -STEPPING;
   addEventListener("popstate", (event) => {
     if (!event.isTrusted) return;
     stepped = Date.now();

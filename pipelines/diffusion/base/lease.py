@@ -4,7 +4,6 @@ Face embeddings, a LoRA in the slot, IP-Adapters in the attention, new tokens: a
 undoes what its request did to them when the request ends, with or without an error.
 """
 
-import copy
 import inspect
 import logging
 import threading
@@ -70,6 +69,7 @@ class LoadedBase:
         self.adapter_cache = AdapterCache(lambda: layers_of(source), dtype, place)
         self.networks: dict[str, Any] = {}
         self.prompt_cache = prompts.PromptCache()
+        self.tokenizer_with = textual_inversion.keep_tokenizers(source.family, self.pipeline.components)
         self._slots: list[dict[str, LoraSlot]] = []
         self._attention_processors = dict(getattr(self.denoiser, "attn_processors", {}))
         self._active: dict[str, float] | None = {}
@@ -198,6 +198,7 @@ class Lease:
         self._style_loras = 0
         self._own_encoders = True
         """Whether the text encoders and tokenizers are those of the base, as this request found them."""
+        self._tokens: tuple[str, ...] = ()
         self._embeddings: dict[str, str] = {}
         """Tokens that stand for embeddings in this request's prompts, by name."""
         self._ip_adapters: list[tuple[dict[str, Any], Any, float]] = []
@@ -296,11 +297,10 @@ class Lease:
         self._embeddings[name] = " ".join(tokens)
 
     def _add_tokens(self, tokens: list[str], vectors: Mapping[str, torch.Tensor]) -> None:
-        """Add tokens to copies of the tokenizers, and their vectors, by encoder name, to the encoders' tables."""
-        self._own_encoders = False
+        """Take tokenizers with these tokens too, and add their vectors, by encoder name, to the encoders' tables."""
+        self._own_encoders, self._tokens = False, (*self._tokens, *tokens)
         for tokenizer_name, encoder_name in self.family.text_encoders:
-            tokenizer, encoder = copy.deepcopy(self.components[tokenizer_name]), self.components[encoder_name]
-            tokenizer.add_tokens(tokens)
+            tokenizer, encoder = self.loaded.tokenizer_with(tokenizer_name, self._tokens), self.components[encoder_name]
             self.components[tokenizer_name] = tokenizer
             table = encoder.get_input_embeddings()
             self.add_cleanup(encoder.set_input_embeddings, table)

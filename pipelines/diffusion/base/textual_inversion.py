@@ -1,6 +1,8 @@
 """Textual inversion: a new token with a trained embedding in every text encoder of a base; its files."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from portrait.errors import UserError
 
 FILE_NAMES = ("clip_l", "clip_g")
 """Key names of SDXL's two encoders in a file; a file for one encoder has the token as its only key."""
+TOKENIZERS = 8
+"""Tokenizers with further tokens that are kept of a base, each of some megabytes."""
 
 
 class TokenEmbedding(torch.nn.Module):
@@ -67,6 +71,19 @@ class FurtherTokens(torch.nn.Module):
 def placeholder_token(trigger: str) -> str:
     """The text of the new token: `<sks>`, which no vocabulary has."""
     return trigger if trigger.startswith("<") else f"<{trigger}>"
+
+
+def keep_tokenizers(family: Family, components: Mapping[str, Any]) -> Callable[[str, tuple[str, ...]], Any]:
+    """What gives a base's tokenizer, by name, with further tokens: a copy, which takes a while and serves later requests too."""
+    own = {name: components[name] for name, _ in family.text_encoders}
+
+    @lru_cache(maxsize=TOKENIZERS)
+    def tokenizer_with(name: str, tokens: tuple[str, ...]) -> Any:
+        tokenizer = copy.deepcopy(own[name])
+        tokenizer.add_tokens(list(tokens))
+        return tokenizer
+
+    return tokenizer_with
 
 
 def add_token(family: Family, components: Mapping[str, Any], token: str, initializer: str) -> dict[str, TokenEmbedding]:

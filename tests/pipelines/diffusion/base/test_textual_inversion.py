@@ -29,6 +29,20 @@ def test_a_token_is_read_by_encoder(base: BaseSource, tmp_path: Path) -> None:
     assert {encoder: len(row) for encoder, row in rows.items()} == widths(base)
 
 
+def test_a_tokenizer_with_tokens_is_copied_once_and_the_bases_own_stays(base: BaseSource) -> None:
+    components = loading.load_pipeline(base, torch.float32).components
+    tokenizer_with = textual_inversion.keep_tokenizers(base.family, components)
+    for name, _ in base.family.text_encoders:
+        own, size = components[name], len(components[name])
+        sks = tokenizer_with(name, ("<sks>",))
+        assert tokenizer_with(name, ("<sks>",)) is sks
+        assert tokenizer_with(name, ("<sks>", "<tok>")) is not sks
+        assert sks.convert_tokens_to_ids("<sks>") == size
+        assert "<tok>" not in sks.get_vocab()
+        assert components[name] is own
+        assert len(own) == size
+
+
 def test_a_token_of_another_base_is_told(base: BaseSource, hub: Path, tmp_path: Path) -> None:
     other = loading.open_base("other", hub / ("sdxl" if base.family.name == "sd15" else "sd15"))
     wide = {encoder: torch.ones(width + 8) for encoder, width in widths(base).items()}
