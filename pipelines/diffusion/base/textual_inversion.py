@@ -74,7 +74,7 @@ def placeholder_token(trigger: str) -> str:
 
 
 def keep_tokenizers(family: Family, components: Mapping[str, Any]) -> Callable[[str, tuple[str, ...]], Any]:
-    """What gives a base's tokenizer, by name, with further tokens: a copy, which takes a while and serves later requests too."""
+    """What gives a base's tokenizer, by name, with further tokens: a copy, made once and kept for later requests."""
     own = {name: components[name] for name, _ in family.text_encoders}
 
     @lru_cache(maxsize=TOKENIZERS)
