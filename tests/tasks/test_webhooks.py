@@ -139,7 +139,7 @@ def test_nobody_there_is_a_failed_call(sqlite: Ledger, sender: WebhookSender) ->
 def test_an_endless_response_is_cut_off(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
     there.slow = 60
     (call,) = calls(sqlite, f"{there.url}/slow")
-    assert not replace(sender, hold=1.0).send_due()
+    assert not replace(sender, hold=4.0).send_due()
     assert (delivery_of(sqlite, call).state, delivery_of(sqlite, call).attempts) == ("waiting", 1)
     assert "no answer" in delivery_of(sqlite, call).answer
 

@@ -84,7 +84,8 @@ def test_without_a_database_that_answers_it_says_so(tmp_path: Path, monkeypatch:
 def test_on_a_terminal_the_page_follows_until_ctrl_c(ledger: Ledger) -> None:
     ours, theirs = pty.openpty()
     shown = b""
-    command = [str(PORTRAIT), "top", "--interval", "0.5"]
+    # Whoever was started in the background hears no Ctrl-C, nor does what it starts.
+    command = ["env", "--default-signal=INT", str(PORTRAIT), "top", "--interval", "0.5"]
     watching = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.set_blocking(ours, False)
 
