@@ -28,7 +28,7 @@ from tasks.settings import Installation, load_installation
 from tests.tasks import forked
 
 ROOT = Path(__file__).parent.parent.parent
-LEASE = 5.0
+LEASE = 8.0
 
 
 def new_job(owner: str = "ann", created: float | None = None, **values: Any) -> Job:

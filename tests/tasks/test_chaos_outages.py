@@ -102,7 +102,7 @@ def test_three_hundred_jobs_succeed_once_each_through_outages(
 def test_jobs_succeed_once_each_through_outages(
     installed: Installed, table: Table, request: pytest.FixtureRequest
 ) -> None:
-    through_outages(installed, Form(14, 4.0, 4), table, request.node.callspec.params["installed"])
+    through_outages(installed, Form(24, 4.0, 4), table, request.node.callspec.params["installed"])
 
 
 def through_outages(installed: Installed, form: Form, table: Table, name: str) -> None:

@@ -84,8 +84,8 @@ class _Shape:
 
 def estimate_cost(base: BaseSource, rank: int, side: int, dtype: torch.dtype, device: str) -> TrainingCost:
     """The cost of training a LoRA on square images of `side` pixels; what was counted once in this process is known."""
-    components = sorted(each.parent.name for each in base.config_folder.glob("*/config.json"))
-    configs = json.dumps([base.family.name, {each: base.config(each) for each in components}], sort_keys=True)
+    networks = {each.parent.name for each in base.config_folder.glob("*/config.json")} - {"scheduler"}
+    configs = json.dumps([base.family.name, {each: base.config(each) for each in networks}], sort_keys=True)
     return _estimate(_Shape(base, configs), rank, side, dtype, device)
 
 
