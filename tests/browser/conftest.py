@@ -21,7 +21,7 @@ from tests.tasks.servers import free_port, need
 
 ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser"))), "")
-"""Without windows and menus it draws pages as well, for two thirds of the time."""
+"""Without windows and menus it draws the same pages for two thirds of the processor time."""
 EVERYWHERE = "0.0.0.0"  # noqa: S104 -- others in the network are to reach it, as phones do
 OPENED = pytest.StashKey[ExitStack]()
 """What ends `portrait serve` and the browser."""
